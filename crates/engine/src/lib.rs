@@ -1,0 +1,1 @@
+//! The part of Pontoon that talks to a database.
