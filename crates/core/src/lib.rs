@@ -8,4 +8,6 @@
 pub mod catalog;
 pub mod expr;
 pub mod name;
+pub mod ops;
+pub mod plan;
 pub mod step;

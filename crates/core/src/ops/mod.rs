@@ -1,0 +1,74 @@
+//! Operations: what a person wants. To add one: a folder here with `mod.rs`,
+//! `doc.md` and `example.yaml`, and one line in the list below.
+
+pub mod common;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Declares the list of operations once: modules, enum, names and texts.
+macro_rules! operations {
+    ($($module:ident => $variant:ident($type:ident)),+ $(,)?) => {
+        $(pub mod $module;)+
+
+        /// One operation of a plan.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Operation {
+            $(
+                #[doc = concat!("See [`", stringify!($module), "`].")]
+                $variant($module::$type),
+            )+
+        }
+
+        impl Operation {
+            /// Its name in plans: `change_type`.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Operation::$variant(_) => stringify!($module),)+
+                }
+            }
+        }
+
+        /// Every operation with its page and its example, in the list's order.
+        pub const ALL: &[Doc] = &[
+            $(Doc {
+                name: stringify!($module),
+                page: include_str!(concat!(stringify!($module), "/doc.md")),
+                example: include_str!(concat!(stringify!($module), "/example.yaml")),
+            },)+
+        ];
+    };
+}
+
+/// What an operation says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Doc {
+    /// Its name in plans.
+    pub name: &'static str,
+    /// Its page, in Markdown.
+    pub page: &'static str,
+    /// A whole plan that uses it.
+    pub example: &'static str,
+}
+
+operations! {
+    create_table => CreateTable(CreateTable),
+    drop_table => DropTable(DropTable),
+    add_column => AddColumn(AddColumn),
+    drop_column => DropColumn(DropColumn),
+    rename_column => RenameColumn(RenameColumn),
+    change_type => ChangeType(ChangeType),
+    set_not_null => SetNotNull(SetNotNull),
+    drop_not_null => DropNotNull(DropNotNull),
+    set_default => SetDefault(SetDefault),
+    drop_default => DropDefault(DropDefault),
+    add_index => AddIndex(AddIndex),
+    drop_index => DropIndex(DropIndex),
+    add_check => AddCheck(AddCheck),
+    add_unique => AddUnique(AddUnique),
+    add_foreign_key => AddForeignKey(AddForeignKey),
+    drop_constraint => DropConstraint(DropConstraint),
+    backfill => Backfill(BackfillRows),
+    sql => Sql(Sql),
+}

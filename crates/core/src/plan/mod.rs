@@ -1,0 +1,103 @@
+//! Plans: what a person wants, as typed data with the places it came from.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ops::Operation;
+use crate::step::{CursorKind, Phase};
+
+/// A plan that has passed every check that needs no database.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Its name, unique per version.
+    pub plan: String,
+    /// Digits; orders plans.
+    pub version: String,
+    /// The ticket it belongs to.
+    pub issue: Option<String>,
+    /// One or two sentences.
+    pub description: Option<String>,
+    /// The schema of unqualified names.
+    pub schema: String,
+    /// Bounds on what a run may do.
+    pub limits: Limits,
+    /// How rows are changed.
+    pub backfill: BackfillOptions,
+    /// Signals and their limits, by name, as written.
+    pub throttle: BTreeMap<String, String>,
+    /// Where the run stops for approval. Without the key: before contract.
+    pub gates: Vec<Gate>,
+    /// Effects the author accepts: `publication:NAME`, `trigger:NAME`, `standby`.
+    pub acknowledge: Vec<String>,
+    /// In the author's order.
+    pub operations: Vec<Located<Operation>>,
+}
+
+/// A value and where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Located<T> {
+    /// 1-based line; 0 when unknown.
+    pub line: u32,
+    /// 1-based column in characters; 0 when unknown.
+    pub column: u32,
+    /// The value.
+    pub value: T,
+}
+
+/// Bounds on what a run may do to the application.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// From queueing for a lock to releasing it.
+    pub max_lock_duration: Duration,
+    /// How long a step may wait for a moment without conflicting locks.
+    pub lock_patience: Duration,
+    /// Rows changed in the whole run; `None`: no limit.
+    pub max_rows_affected: Option<u64>,
+    /// Rows changed in one transaction.
+    pub max_batch_rows: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_lock_duration: Duration::from_millis(500),
+            lock_patience: Duration::from_secs(30 * 60),
+            max_rows_affected: None,
+            max_batch_rows: 10_000,
+        }
+    }
+}
+
+/// How rows are changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackfillOptions {
+    /// What a batch's execution time should approach.
+    pub target_batch_time: Duration,
+    /// Ranges changed at the same time by one process.
+    pub workers: u32,
+    /// `None`: chosen per table.
+    pub cursor: Option<CursorKind>,
+}
+
+impl Default for BackfillOptions {
+    fn default() -> Self {
+        Self {
+            target_batch_time: Duration::from_millis(200),
+            workers: 1,
+            cursor: None,
+        }
+    }
+}
+
+/// A durable stop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gate {
+    /// The phase it stands before; also its name in `approve RUN GATE`.
+    pub before: Phase,
+    /// What the approver should know.
+    pub message: Option<String>,
+    /// A condition beside approval: no old-version write for this long.
+    pub old_writes_idle: Option<Duration>,
+}
