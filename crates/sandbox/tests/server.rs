@@ -1,0 +1,263 @@
+//! Servers: start, restart, crash, standby, and that nothing of them is left behind.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use pontoon_sandbox::{Server, ServerSpec, StopMode, TestDatabase, connect};
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+async fn number(url: &str, query: &str) -> Result<i64, Box<dyn std::error::Error>> {
+    Ok(connect(url).await?.query_one(query, &[]).await?.get(0))
+}
+
+#[tokio::test]
+async fn keeps_data_through_stop_crash_and_kill() -> Outcome {
+    let server = Server::start(ServerSpec::default().setting("work_mem", "'7MB'")).await?;
+    let url = server.create_database("odd \"name\" %").await?;
+    let client = connect(&url).await?;
+    client
+        .batch_execute("CREATE TABLE t AS SELECT 1::bigint AS n")
+        .await?;
+    for (name, expected) in [
+        ("work_mem", "7MB"),
+        ("fsync", "off"),
+        ("wal_level", "logical"),
+        ("max_connections", "200"),
+    ] {
+        let shown: String = client.query_one(&format!("SHOW {name}"), &[]).await?.get(0);
+        assert_eq!(shown, expected, "{name}");
+    }
+    let (port, first) = (server.port(), server.pid());
+
+    server.stop(StopMode::Fast).await?;
+    assert_eq!(server.pid(), None);
+    assert!(connect(&url).await.is_err());
+    server.start_again().await?;
+    assert_eq!(number(&url, "SELECT n FROM t").await?, 1);
+
+    connect(&url)
+        .await?
+        .batch_execute("UPDATE t SET n = 2")
+        .await?;
+    server.stop(StopMode::Immediate).await?;
+    server.start_again().await?;
+    assert_eq!(number(&url, "SELECT n FROM t").await?, 2);
+
+    let busy = connect(&url).await?;
+    let sleeping =
+        tokio::spawn(async move { busy.batch_execute("SELECT pg_sleep(2)").await.is_err() });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    connect(&url)
+        .await?
+        .batch_execute("UPDATE t SET n = 3")
+        .await?;
+    server.kill_postmaster().await?;
+    server.start_again().await?;
+    assert!(sleeping.await?);
+    assert_eq!(number(&url, "SELECT n FROM t").await?, 3);
+    assert_eq!(server.port(), port);
+    assert_ne!(server.pid(), first);
+    Ok(())
+}
+
+#[tokio::test]
+async fn drop_leaves_nothing() -> Outcome {
+    let server = Server::start(ServerSpec::default()).await?;
+    let (dir, pid) = (
+        server.socket_dir().to_owned(),
+        server.pid().expect("a running server"),
+    );
+    drop(server);
+    assert!(!dir.exists());
+    assert!(!alive(pid));
+    Ok(())
+}
+
+#[tokio::test]
+async fn superuser_needs_the_password_over_tcp() -> Outcome {
+    let server = Server::start(ServerSpec {
+        require_passwords: true,
+        ..ServerSpec::default()
+    })
+    .await?;
+    server
+        .client("postgres")
+        .await?
+        .batch_execute("CREATE ROLE app LOGIN")
+        .await?;
+    connect(&server.url("postgres")).await?;
+    let wrong = server.url("postgres").replace(server.password(), "wrong");
+    assert_eq!(
+        connect(&wrong)
+            .await
+            .expect_err("wrong password")
+            .sqlstate(),
+        Some("28P01")
+    );
+    assert!(connect(&server.url_as("app", "postgres")).await.is_err());
+
+    let database = TestDatabase::create(None).await?;
+    let client = database.client().await?;
+    client
+        .batch_execute("DROP ROLE IF EXISTS trusted; CREATE ROLE trusted LOGIN")
+        .await?;
+    connect(&database.url_as("trusted")).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn shared_server_is_one_and_databases_are_fresh() -> Outcome {
+    let (one, two) = tokio::join!(TestDatabase::create(None), TestDatabase::create(None));
+    let (one, two) = (one?, two?);
+    assert_eq!(one.server().port(), two.server().port());
+    assert_ne!(one.name(), two.name());
+    let by_number = TestDatabase::create(one.server().version()).await?;
+    assert_eq!(by_number.server().port(), one.server().port());
+    one.client()
+        .await?
+        .batch_execute("CREATE TABLE t ()")
+        .await?;
+    two.client()
+        .await?
+        .batch_execute("CREATE TABLE t ()")
+        .await?;
+    two.drop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn standby_follows_and_is_promoted() -> Outcome {
+    let primary = Server::start(ServerSpec::default()).await?;
+    let client = primary.client("postgres").await?;
+    client
+        .batch_execute("CREATE TABLE t AS SELECT generate_series(1, 1000)::bigint AS n")
+        .await?;
+    let standby = primary.standby("second").await?;
+    client
+        .batch_execute("INSERT INTO t SELECT generate_series(1001, 2000)")
+        .await?;
+    let url = standby.url("postgres");
+    let begun = Instant::now();
+    while number(&url, "SELECT count(*) FROM t").await? != 2000 {
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "the standby does not follow"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let states = client
+        .query("SELECT application_name FROM pg_stat_replication", &[])
+        .await?;
+    assert_eq!(
+        states.iter().map(|row| row.get(0)).collect::<Vec<String>>(),
+        ["second"]
+    );
+    drop(primary);
+    standby.promote().await?;
+    connect(&url)
+        .await?
+        .batch_execute("INSERT INTO t VALUES (2001)")
+        .await?;
+    assert_eq!(number(&url, "SELECT count(*) FROM t").await?, 2001);
+    Ok(())
+}
+
+/// Slow the first time on a machine: whatever is not installed is fetched.
+#[tokio::test]
+async fn every_version_starts() -> Outcome {
+    let versions = pontoon_sandbox::test_versions()?;
+    for major in versions {
+        let server = Server::start(ServerSpec::version(major)).await?;
+        let query = "SELECT current_setting('server_version_num')::bigint / 10000";
+        assert_eq!(
+            number(&server.url("postgres"), query).await?,
+            i64::from(major)
+        );
+        assert_eq!(server.version(), major);
+    }
+    Ok(())
+}
+
+/// Not a test by itself: `sigkill_of_the_owner_leaves_nothing` runs it in a child and kills that.
+#[tokio::test]
+#[ignore = "never ends; another test runs it as a child process"]
+async fn child_that_never_ends() -> Outcome {
+    let path = std::env::var("PONTOON_TEST_REPORT_TO")?;
+    let server = Server::start(ServerSpec::default()).await?;
+    let standby = server.standby("second").await?;
+    let text = [&server, &standby]
+        .map(|s| {
+            format!(
+                "{}\n{}\n",
+                s.pid().expect("running"),
+                s.socket_dir().display()
+            )
+        })
+        .concat();
+    std::fs::write(format!("{path}.new"), text)?;
+    std::fs::rename(format!("{path}.new"), path)?;
+    std::future::pending().await
+}
+
+#[test]
+fn sigkill_of_the_owner_leaves_nothing() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let report = dir.path().join("report");
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(["--exact", "child_that_never_ends", "--ignored"])
+        .env("PONTOON_TEST_REPORT_TO", &report)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()?;
+    wait_until("the child's servers run", || report.exists());
+    let text = std::fs::read_to_string(&report)?;
+    let lines: Vec<&str> = text.lines().collect();
+    for pair in lines.chunks(2) {
+        assert!(alive(pair[0].parse()?) && Path::new(pair[1]).exists());
+    }
+    // The whole process group, as a CI system does it.
+    nix::sys::signal::killpg(
+        nix::unistd::Pid::from_raw(i32::try_from(child.id())?),
+        nix::sys::signal::Signal::SIGKILL,
+    )?;
+    child.wait()?;
+    for pair in lines.chunks(2) {
+        let pid = pair[0].parse()?;
+        wait_until("the server ends", || !alive(pid));
+        wait_until("the directory is removed", || !Path::new(pair[1]).exists());
+    }
+    Ok(())
+}
+
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "waited in vain until {what}"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Whether a process exists and is no zombie (an orphan's zombie stays where nobody reaps it).
+fn alive(pid: u32) -> bool {
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => !stat
+            .rsplit(')')
+            .next()
+            .unwrap_or("")
+            .trim_start()
+            .starts_with('Z'),
+        Err(_) if Path::new("/proc/self").exists() => false,
+        Err(_) => Command::new("ps")
+            .args(["-p", &pid.to_string()])
+            .stdout(Stdio::null())
+            .status()
+            .is_ok_and(|s| s.success()),
+    }
+}
