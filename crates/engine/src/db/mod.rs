@@ -1,0 +1,180 @@
+//! The narrow waist: all that the engine knows of a database.
+//!
+//! Nothing above this module names a driver or a line of SQL, and range
+//! bounds are opaque text there. PostgreSQL is the first implementation.
+
+pub mod error;
+pub mod postgres;
+pub mod record;
+
+use std::future::Future;
+use std::time::Duration;
+
+use pontoon_core::catalog::{Catalog, Question};
+use pontoon_core::name::TableName;
+use uuid::Uuid;
+
+pub use error::{DbError, ErrorKind};
+pub use record::*;
+
+use crate::event::Sink;
+
+/// Proof of ownership, carried by every write. `token` is drawn anew at each
+/// takeover: an epoch number alone can be handed out twice across an
+/// asynchronous failover.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The run.
+    pub run: Uuid,
+    /// The term of this lease.
+    pub epoch: i64,
+    /// Random per term.
+    pub token: Uuid,
+}
+
+/// How a step may behave while it acts.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    /// From queueing to release.
+    pub max_lock_duration: Duration,
+    /// Total wait for a moment without conflicting locks.
+    pub lock_patience: Duration,
+}
+
+/// Forward, or back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Perform the step's action.
+    Do,
+    /// Perform the n-th (0-based) action of its undo.
+    Undo(usize),
+}
+
+/// What the engine asks of a database. Every method that writes takes the
+/// [`Fence`] and fails with [`ErrorKind::Fenced`] once another process owns
+/// the run. Methods may be called from several tasks at once.
+pub trait Database: Clone + Send + Sync + 'static {
+    /// Reads the tables, and asks the database what the plan's texts mean.
+    fn inspect(
+        &self,
+        schema: &str,
+        tables: &[TableName],
+        questions: &[Question],
+    ) -> impl Future<Output = Result<Catalog, DbError>> + Send;
+
+    /// Creates or upgrades our own schema; nothing to do is fine.
+    fn init(&self, app_role: Option<&str>) -> impl Future<Output = Result<(), DbError>> + Send;
+
+    /// Runs, newest first; an empty list when our schema does not exist.
+    fn runs(
+        &self,
+        filter: &RunFilter,
+    ) -> impl Future<Output = Result<Vec<RunRecord>, DbError>> + Send;
+
+    /// The steps of a run, in order.
+    fn steps(&self, run: Uuid) -> impl Future<Output = Result<Vec<StepRecord>, DbError>> + Send;
+
+    /// Writes a new run with its steps in one transaction. Fails with
+    /// [`ErrorKind::Conflict`] when an unfinished run of that plan exists.
+    fn create_run(&self, run: &NewRun) -> impl Future<Output = Result<RunRecord, DbError>> + Send;
+
+    /// Takes the lease when it is free, expired, or its holder is provably
+    /// dead; drains the former holder's transactions before it returns.
+    /// Fails with [`ErrorKind::Held`] naming the holder otherwise.
+    fn acquire(
+        &self,
+        run: Uuid,
+        holder: &Holder,
+        ttl: Duration,
+    ) -> impl Future<Output = Result<Acquired, DbError>> + Send;
+
+    /// Prolongs the lease.
+    fn renew(
+        &self,
+        fence: &Fence,
+        ttl: Duration,
+    ) -> impl Future<Output = Result<(), DbError>> + Send;
+
+    /// Gives the lease back.
+    fn release(&self, fence: &Fence) -> impl Future<Output = Result<(), DbError>> + Send;
+
+    /// Changes a run's state, phase, reason and so on, with the event that
+    /// tells why, in one fenced transaction.
+    fn update_run(
+        &self,
+        fence: &Fence,
+        change: &RunChange,
+    ) -> impl Future<Output = Result<(), DbError>> + Send;
+
+    /// Marks a step running, done or undone where that is not part of its own
+    /// transaction (backfills, verify passes, undo of nothing).
+    fn update_step(
+        &self,
+        fence: &Fence,
+        no: u32,
+        change: &StepChange,
+    ) -> impl Future<Output = Result<(), DbError>> + Send;
+
+    /// Performs a `Ddl`, `Concurrent`, `Sync` or `Sql` action with its
+    /// record: idempotent, judged by the catalog where no transaction ties
+    /// both together. Emits `LockWaiting`.
+    fn act(
+        &self,
+        fence: &Fence,
+        step: &StepRecord,
+        direction: Direction,
+        budget: &Budget,
+        sink: &Sink,
+    ) -> impl Future<Output = Result<ActReport, DbError>> + Send;
+
+    /// The ranges of a backfill or verify pass: existing ones, brought up to
+    /// date with partitions that came meanwhile, or new ones.
+    fn ranges(
+        &self,
+        fence: &Fence,
+        scan: &Scan,
+    ) -> impl Future<Output = Result<Vec<RangeRecord>, DbError>> + Send;
+
+    /// One batch: one transaction, one round trip.
+    fn batch(
+        &self,
+        fence: &Fence,
+        request: &BatchRequest,
+    ) -> impl Future<Output = Result<BatchReport, DbError>> + Send;
+
+    /// One chunk of a verify pass: one snapshot, repair where the truth is certain.
+    fn verify_chunk(
+        &self,
+        fence: &Fence,
+        request: &VerifyRequest,
+    ) -> impl Future<Output = Result<VerifyReport, DbError>> + Send;
+
+    /// Reads one throttle signal.
+    fn sample(
+        &self,
+        signal: &str,
+        run: Uuid,
+    ) -> impl Future<Output = Result<Vec<Reading>, DbError>> + Send;
+
+    /// Writes an operator's command (needs no lease).
+    fn command(
+        &self,
+        run: Uuid,
+        command: &Command,
+        by: &str,
+    ) -> impl Future<Output = Result<(), DbError>> + Send;
+
+    /// Events of a run, oldest first.
+    fn events(&self, run: Uuid) -> impl Future<Output = Result<Vec<StoredEvent>, DbError>> + Send;
+
+    /// Appends an event (fenced).
+    fn append_event(
+        &self,
+        fence: &Fence,
+        event: &crate::event::Event,
+    ) -> impl Future<Output = Result<(), DbError>> + Send;
+
+    /// Milliseconds since the last old-version write on each table with a
+    /// dual write of this run, on the database's clock.
+    fn old_writes(&self, run: Uuid) -> impl Future<Output = Result<OldWrites, DbError>> + Send;
+}

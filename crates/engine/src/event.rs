@@ -1,0 +1,272 @@
+//! What happened, as one enum.
+//!
+//! The live display, the JSON records, `pontoon events` and reports are views
+//! of the same events. An event is emitted after the thing it tells of is
+//! true (and, where it says so, durable).
+
+use pontoon_core::name::TableName;
+use pontoon_core::step::Phase;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The version of the JSON form.
+pub const EVENT_VERSION: u32 = 1;
+
+/// One thing that happened in a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum Event {
+    /// A new run was written.
+    RunStarted {
+        /// The plan.
+        plan: String,
+        /// Its version.
+        version: String,
+        /// Steps in its program.
+        steps: u32,
+    },
+    /// An unfinished run goes on.
+    RunResumed {
+        /// The phase it is in.
+        phase: Phase,
+        /// The step it goes on with.
+        step: Option<u32>,
+    },
+    /// This process holds the lease now.
+    LeaseTaken {
+        /// The new epoch.
+        epoch: i64,
+        /// Who held it before, when the former holder had not released it.
+        taken_over_from: Option<String>,
+    },
+    /// A phase began.
+    PhaseStarted {
+        /// Which.
+        phase: Phase,
+    },
+    /// A step began.
+    StepStarted {
+        /// Its number.
+        no: u32,
+        /// Its phase.
+        phase: Phase,
+        /// `ddl`, `backfill`, …
+        kind: String,
+        /// What it does.
+        name: String,
+        /// It takes the step back.
+        undo: bool,
+    },
+    /// A step is done, durably.
+    StepFinished {
+        /// Its number.
+        no: u32,
+        /// What it does.
+        name: String,
+        /// It took the step back.
+        undo: bool,
+        /// Tries it took.
+        attempts: u32,
+        /// Milliseconds spent queueing for locks, all tries.
+        wait_ms: f64,
+        /// The longest time a try held its locks, in milliseconds.
+        hold_ms: f64,
+        /// Rows changed.
+        rows: u64,
+    },
+    /// A step waits for others to let go of a lock.
+    LockWaiting {
+        /// The step.
+        no: u32,
+        /// Tries so far.
+        attempts: u32,
+        /// Who holds conflicting locks.
+        blockers: Vec<Blocker>,
+        /// Milliseconds of patience left.
+        patience_ms: u64,
+    },
+    /// Progress of a backfill, at most a few times a second.
+    BackfillProgress(BackfillProgress),
+    /// A backfill's scan begins again (the table was rewritten).
+    BackfillRestarted {
+        /// The table.
+        table: TableName,
+        /// Why.
+        reason: String,
+    },
+    /// Progress of a verify pass.
+    VerifyProgress(VerifyProgress),
+    /// A verify pass ended.
+    VerifyFinished(VerifyProgress),
+    /// A signal is at or over its limit: no new batch is begun.
+    Held {
+        /// The signal.
+        signal: String,
+        /// As people read it: `12.4s (standby eu-2)`.
+        reading: String,
+        /// The limit.
+        limit: String,
+    },
+    /// The signal is below its limit again.
+    HoldEnded {
+        /// The signal.
+        signal: String,
+        /// How long it held, in milliseconds.
+        held_ms: u64,
+    },
+    /// The run stands at a gate.
+    GateReached {
+        /// The gate.
+        gate: Phase,
+        /// What the plan says there.
+        message: Option<String>,
+    },
+    /// A gate was approved.
+    GateApproved {
+        /// The gate.
+        gate: Phase,
+        /// Who approved it.
+        by: String,
+    },
+    /// A passing fault: the engine tries again.
+    Retrying {
+        /// What failed.
+        error: String,
+        /// Milliseconds until the next try.
+        after_ms: u64,
+    },
+    /// An operator's command arrived.
+    Command {
+        /// `pause`, `resume`, `set batch-rows 500`, …
+        command: String,
+        /// Who gave it, and from where.
+        by: String,
+    },
+    /// The run's state changed.
+    StateChanged {
+        /// `running`, `waiting`, …
+        state: String,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Something a person should know that stops nothing.
+    Warning {
+        /// A sentence.
+        message: String,
+    },
+}
+
+/// Who holds a lock that a step needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Blocker {
+    /// Backend process; 0 for a prepared transaction.
+    pub pid: i32,
+    /// Global id of a prepared transaction.
+    pub gid: Option<String>,
+    /// Its role.
+    pub user: Option<String>,
+    /// Its `application_name`.
+    pub application: Option<String>,
+    /// `active`, `idle in transaction`, …
+    pub state: Option<String>,
+    /// Age of its transaction in milliseconds.
+    pub age_ms: u64,
+    /// The mode it holds: `AccessShareLock`.
+    pub mode: String,
+    /// The relation.
+    pub relation: String,
+    /// Its query, shortened; `None` when redacted or not visible to our role.
+    pub query: Option<String>,
+}
+
+/// Where a backfill stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackfillProgress {
+    /// The step.
+    pub no: u32,
+    /// The table.
+    pub table: TableName,
+    /// Rows changed by the run's committed batches.
+    pub rows_done: u64,
+    /// Rows the table is believed to hold.
+    pub rows_total: Option<u64>,
+    /// Pages behind the cursors (page cursor; else ranges).
+    pub pages_done: u64,
+    /// Pages in all.
+    pub pages_total: u64,
+    /// Over the last seconds.
+    pub rows_per_second: f64,
+    /// Seconds to go, when it can be told.
+    pub eta_seconds: Option<f64>,
+    /// Rows the next batch aims at.
+    pub batch_rows: u64,
+}
+
+/// Where a verify pass stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VerifyProgress {
+    /// The step.
+    pub no: u32,
+    /// The table.
+    pub table: TableName,
+    /// 1-based.
+    pub pass: u32,
+    /// Rows compared.
+    pub checked: u64,
+    /// Pages compared, and in all.
+    pub pages_done: u64,
+    /// Pages in all.
+    pub pages_total: u64,
+    /// Rows out of step when they were looked at.
+    pub mismatched: u64,
+    /// Of those, rows that only a person can decide.
+    pub conflicts: u64,
+    /// Of those, rows that were brought into step.
+    pub repaired: u64,
+    /// Up to twenty conflicts by key.
+    pub examples: Vec<String>,
+    /// The pass has seen everything and found nothing.
+    pub clean: bool,
+}
+
+/// An event with its time and run: one JSON record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`EVENT_VERSION`].
+    pub v: u32,
+    /// RFC 3339, UTC, on this machine's clock.
+    pub at: String,
+    /// The run.
+    pub run: Uuid,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Where events go. Cloned freely; never blocks and never fails: a sink that
+/// cannot keep up loses progress events, not the run.
+#[derive(Clone)]
+pub struct Sink(std::sync::Arc<dyn Fn(Event) + Send + Sync>);
+
+impl Sink {
+    /// A sink that calls `receive` for each event.
+    pub fn new(receive: impl Fn(Event) + Send + Sync + 'static) -> Self {
+        Self(std::sync::Arc::new(receive))
+    }
+
+    /// Drops every event.
+    pub fn none() -> Self {
+        Self::new(|_| {})
+    }
+
+    /// Tells what happened.
+    pub fn emit(&self, event: Event) {
+        (self.0)(event);
+    }
+}
+
+impl std::fmt::Debug for Sink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sink")
+    }
+}
