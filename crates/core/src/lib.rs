@@ -7,6 +7,7 @@
 
 pub mod catalog;
 pub mod expr;
+pub mod lower;
 pub mod name;
 pub mod ops;
 pub mod plan;

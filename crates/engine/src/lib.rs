@@ -6,3 +6,4 @@
 
 pub mod db;
 pub mod event;
+pub mod run;

@@ -88,11 +88,12 @@ pub trait Database: Clone + Send + Sync + 'static {
         ttl: Duration,
     ) -> impl Future<Output = Result<Acquired, DbError>> + Send;
 
-    /// Prolongs the lease.
+    /// Prolongs the lease, and leaves behind what `status` shows elsewhere.
     fn renew(
         &self,
         fence: &Fence,
         ttl: Duration,
+        live: &Live,
     ) -> impl Future<Output = Result<(), DbError>> + Send;
 
     /// Gives the lease back.

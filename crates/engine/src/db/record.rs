@@ -135,6 +135,8 @@ pub struct RunRecord {
     pub pause_requested: Option<String>,
     /// Rows changed so far, all batches.
     pub rows_affected: u64,
+    /// What the holder last told with its heartbeat.
+    pub live: Option<Live>,
     /// Who holds it now (`None`: nobody, or the lease has expired).
     pub holder: Option<Holder>,
     /// The lease's term.
@@ -145,6 +147,34 @@ pub struct RunRecord {
     pub finished_at: Option<String>,
     /// The database's name.
     pub database: String,
+}
+
+/// What a holder tells with every heartbeat, for `status` in another terminal.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Live {
+    /// Where its backfills stand.
+    #[serde(default)]
+    pub backfill: Vec<crate::event::BackfillProgress>,
+    /// Where its verify passes stand.
+    #[serde(default)]
+    pub verify: Vec<crate::event::VerifyProgress>,
+    /// What holds it back now.
+    #[serde(default)]
+    pub held: Vec<Hold>,
+    /// What it waits for, as a sentence: a lock with its holder, a gate, a retry.
+    #[serde(default)]
+    pub waiting_for: Option<String>,
+}
+
+/// One signal at or over its limit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hold {
+    /// The signal.
+    pub signal: String,
+    /// `12.4s (standby eu-2)`.
+    pub reading: String,
+    /// `10s`.
+    pub limit: String,
 }
 
 /// A failure as `status` shows it.
