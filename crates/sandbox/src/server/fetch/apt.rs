@@ -95,3 +95,29 @@ fn apt() -> Command {
         .env("LC_ALL", "C");
     command
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::account::Account;
+    use super::super::super::find::Installation;
+    use super::*;
+
+    /// Takes whichever version the archive has.
+    #[test]
+    #[ignore = "downloads from the distribution's archive; run it on Debian or Ubuntu after apt-get update"]
+    fn unpacked_server_runs() {
+        let dir = tempfile::Builder::new()
+            .prefix("pontoon-apt-")
+            .tempdir()
+            .expect("directory");
+        cache::open_for_reading(dir.path()).expect("permissions");
+        let account = Account::choose().expect("account");
+        let found = (14..=18)
+            .rev()
+            .find_map(|major| fetch(major, dir.path()).ok())
+            .expect("a version in the archive");
+        let installation =
+            Installation::probe(&found.0, found.1.as_deref(), &account).expect("programs that run");
+        assert!((14..=18).contains(&installation.major));
+    }
+}
