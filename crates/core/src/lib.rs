@@ -11,4 +11,5 @@ pub mod lower;
 pub mod name;
 pub mod ops;
 pub mod plan;
+pub mod sql;
 pub mod step;

@@ -1,0 +1,406 @@
+//! What a mapping demands of a row, as SQL conditions.
+//!
+//! The trigger, the batch and the verify pass render the same functions on
+//! their own row (`NEW`, `OLD`, or a table alias), so they cannot disagree on
+//! what "in step" means.
+//!
+//! # How values are compared
+//! Always by *image*, as records: `ROW(x)::record *<> ROW(y)::record`. That
+//! operator compares the stored bytes of any type, takes NULL for a value like
+//! any other, and tells apart what `=` does not: `1.0` from `1.00`, `0` from
+//! `-0`, two texts of a `json`. `=` would lose such a change, and some types
+//! have none. It is written `OPERATOR(pg_catalog.*<>)`, so that no
+//! `search_path` can put another operator in its place. NULL is looked for with
+//! `IS NOT DISTINCT FROM NULL`, because `IS NULL` is also true of a composite
+//! value that is there but has only NULL fields.
+//!
+//! # How an expression's result meets its column
+//! It is *compared* after an explicit cast to the column's type with
+//! modifiers, since the column can hold nothing else. It is *assigned* without
+//! that cast: an explicit cast would cut a text that is too long for a
+//! `varchar(5)` without a word, where an assignment fails with 22001, which is
+//! what the owner of the data wants. Where a value must stand in a `CASE` next
+//! to the column itself ([`fill_set`] with several mappings), it is cast to the
+//! type without modifiers, which changes no value, and the assignment still
+//! checks the length.
+//!
+//! # What is never decided here
+//! Which of two values that contradict each other is the right one.
+//! [`mismatch`] finds such a row, [`repairable`] says it is none of ours to
+//! repair.
+
+use crate::expr::{Expr, Volatility};
+use crate::sql::quote::{quote_ident, quote_literal};
+use crate::step::{MappedColumn, Mapping, Rule};
+
+/// The condition that no row meets.
+const NEVER: &str = "false";
+
+/// A column of a row: `NEW."email"`.
+pub fn column(row: &str, name: &str) -> String {
+    format!("{row}.{}", quote_ident(name))
+}
+
+/// The columns of a row as one record: `ROW(NEW."a", NEW."b")::record`.
+fn record(row: &str, columns: &[MappedColumn]) -> String {
+    let values: Vec<String> = columns.iter().map(|c| column(row, &c.name)).collect();
+    format!("ROW({})::record", values.join(", "))
+}
+
+/// What the columns would hold after the assignment of these expressions, as
+/// one record.
+fn record_of(columns: &[MappedColumn], expressions: &[Expr], row: &str) -> String {
+    let values: Vec<String> = columns
+        .iter()
+        .zip(expressions)
+        .map(|(column, expr)| cast(&expr.on(row), &column.type_name))
+        .collect();
+    format!("ROW({})::record", values.join(", "))
+}
+
+fn cast(expression: &str, type_name: &str) -> String {
+    format!("({expression})::{type_name}")
+}
+
+fn same(left: &str, right: &str) -> String {
+    format!("{left} OPERATOR(pg_catalog.*=) {right}")
+}
+
+fn differs(left: &str, right: &str) -> String {
+    format!("{left} OPERATOR(pg_catalog.*<>) {right}")
+}
+
+/// True where a value is NULL as a whole; see the module's page.
+fn is_null(value: &str) -> String {
+    format!("{value} IS NOT DISTINCT FROM NULL")
+}
+
+fn is_not_null(value: &str) -> String {
+    format!("{value} IS DISTINCT FROM NULL")
+}
+
+/// Conditions tied by AND, in parentheses when there are several.
+pub fn all_of(conditions: Vec<String>) -> String {
+    tie(conditions, " AND ", "true")
+}
+
+/// Conditions tied by OR, in parentheses when there are several. Those that
+/// nothing meets are left out.
+pub fn any_of(mut conditions: Vec<String>) -> String {
+    conditions.retain(|condition| condition != NEVER);
+    tie(conditions, " OR ", NEVER)
+}
+
+fn tie(mut conditions: Vec<String>, with: &str, none: &str) -> String {
+    match conditions.len() {
+        0 => none.to_owned(),
+        1 => conditions.remove(0),
+        _ => format!("({})", conditions.join(with)),
+    }
+}
+
+/// The columns of a group are all NULL.
+pub fn all_null(columns: &[MappedColumn], row: &str) -> String {
+    all_of(
+        columns
+            .iter()
+            .map(|c| is_null(&column(row, &c.name)))
+            .collect(),
+    )
+}
+
+/// Some column of a group is NULL.
+fn any_null(columns: &[MappedColumn], row: &str) -> String {
+    any_of(
+        columns
+            .iter()
+            .map(|c| is_null(&column(row, &c.name)))
+            .collect(),
+    )
+}
+
+/// The columns of a group differ between two rows: `changed(old, "NEW", "OLD")`.
+/// Never true of an empty group.
+pub fn changed(columns: &[MappedColumn], row: &str, before: &str) -> String {
+    if columns.is_empty() {
+        return NEVER.to_owned();
+    }
+    differs(&record(row, columns), &record(before, columns))
+}
+
+/// An INSERT that leaves the group's columns out cannot be told from this row:
+/// each is NULL or equal to its default.
+pub fn not_given(columns: &[MappedColumn], row: &str) -> String {
+    let each = columns
+        .iter()
+        .map(|c| {
+            let value = column(row, &c.name);
+            let mut ways = vec![is_null(&value)];
+            if let Some(default) = &c.default {
+                ways.push(same(
+                    &format!("ROW({value})::record"),
+                    &format!("ROW({})::record", cast(&default.on(row), &c.type_name)),
+                ));
+            }
+            any_of(ways)
+        })
+        .collect();
+    all_of(each)
+}
+
+/// The expressions that compute the new columns; empty for a dropped column.
+pub fn ups(mapping: &Mapping) -> &[Expr] {
+    match &mapping.rule {
+        Rule::Pair { up, .. } | Rule::Fill { up } | Rule::Derived { up } => up,
+        Rule::Omitted { .. } => &[],
+    }
+}
+
+/// The expressions that compute the old columns; empty where nothing leads back.
+pub fn downs(mapping: &Mapping) -> &[Expr] {
+    match &mapping.rule {
+        Rule::Pair { down, .. } | Rule::Omitted { down } => down,
+        Rule::Fill { .. } | Rule::Derived { .. } => &[],
+    }
+}
+
+/// The new columns hold what `up` gives.
+pub fn equals_up(mapping: &Mapping, row: &str) -> String {
+    same(
+        &record(row, &mapping.new),
+        &record_of(&mapping.new, ups(mapping), row),
+    )
+}
+
+/// The new columns do not hold what `up` gives.
+pub fn differs_from_up(mapping: &Mapping, row: &str) -> String {
+    differs(
+        &record(row, &mapping.new),
+        &record_of(&mapping.new, ups(mapping), row),
+    )
+}
+
+/// Old and new agree. Never NULL.
+///
+/// - `Pair`: `new = up(old) OR old = down(new)`. Either is enough: `up` or
+///   `down` may lose something (a case, a fraction), and a value that one side
+///   cannot express is no contradiction.
+/// - `Fill`: not [`unfilled`]; the writer's own value is as good as a computed one.
+/// - `Derived`: `new = up(old)`.
+/// - `Omitted`: always.
+pub fn in_step(mapping: &Mapping, row: &str) -> String {
+    match &mapping.rule {
+        Rule::Pair { down, .. } => any_of(vec![
+            equals_up(mapping, row),
+            same(
+                &record(row, &mapping.old),
+                &record_of(&mapping.old, down, row),
+            ),
+        ]),
+        Rule::Fill { .. } => format!("NOT ({})", unfilled(mapping, row)),
+        Rule::Derived { .. } => equals_up(mapping, row),
+        Rule::Omitted { .. } => "true".to_owned(),
+    }
+}
+
+/// Every new column is NULL although `up` gives a value for at least one:
+/// nobody has computed them yet. Never NULL.
+pub fn unfilled(mapping: &Mapping, row: &str) -> String {
+    let up = ups(mapping);
+    if up.is_empty() {
+        return NEVER.to_owned();
+    }
+    let something = up
+        .iter()
+        .map(|expr| is_not_null(&format!("({})", expr.on(row))))
+        .collect();
+    all_of(vec![all_null(&mapping.new, row), any_of(something)])
+}
+
+/// A backfill must change the row.
+///
+/// For `Pair` this is [`unfilled`] alone: a row whose new columns are all NULL
+/// and which is not in step is unfilled by definition, and one that holds a
+/// value already is not the backfill's to change.
+pub fn needs_fill(mapping: &Mapping, row: &str) -> String {
+    match &mapping.rule {
+        Rule::Pair { .. } | Rule::Fill { .. } => unfilled(mapping, row),
+        Rule::Derived { .. } => differs_from_up(mapping, row),
+        Rule::Omitted { .. } => NEVER.to_owned(),
+    }
+}
+
+/// A backfill must change the row for the sake of at least one mapping.
+pub fn any_needs_fill(mappings: &[Mapping], row: &str) -> String {
+    any_of(mappings.iter().map(|m| needs_fill(m, row)).collect())
+}
+
+/// The backfill's `SET`: `(column, expression)` for every column that some
+/// mapping fills, each once, unquoted name first.
+///
+/// The expressions are right for rows that meet [`any_needs_fill`] and for no
+/// others. With several mappings, one that needs no fill on a row keeps its
+/// own value there.
+pub fn fill_set(mappings: &[Mapping], row: &str) -> Vec<(String, String)> {
+    let filling: Vec<&Mapping> = mappings
+        .iter()
+        .filter(|mapping| needs_fill(mapping, row) != NEVER)
+        .collect();
+    let mut set: Vec<(String, Vec<(String, String)>)> = Vec::new();
+    for mapping in &filling {
+        for (target, expr) in mapping.new.iter().zip(ups(mapping)) {
+            let way = if filling.len() == 1 {
+                (String::new(), expr.on(row))
+            } else {
+                let value = cast(&expr.on(row), &without_modifiers(&target.type_name));
+                (needs_fill(mapping, row), value)
+            };
+            match set.iter_mut().find(|(name, _)| *name == target.name) {
+                Some((_, ways)) => ways.push(way),
+                None => set.push((target.name.clone(), vec![way])),
+            }
+        }
+    }
+    set.into_iter()
+        .map(|(name, ways)| {
+            if filling.len() == 1 {
+                let value = ways.into_iter().map(|(_, value)| value).collect();
+                return (name, value);
+            }
+            let own = column(row, &name);
+            let whens: String = ways
+                .iter()
+                .map(|(when, value)| format!("WHEN {when} THEN {value} "))
+                .collect();
+            (name, format!("CASE {whens}ELSE {own} END"))
+        })
+        .collect()
+}
+
+/// A verify pass must report the row. Never NULL.
+pub fn mismatch(mapping: &Mapping, row: &str) -> String {
+    let mut reasons = match &mapping.rule {
+        Rule::Pair { .. } => vec![
+            format!("NOT {}", in_step(mapping, row)),
+            unfilled(mapping, row),
+        ],
+        Rule::Fill { .. } => vec![unfilled(mapping, row)],
+        Rule::Derived { .. } => vec![differs_from_up(mapping, row)],
+        Rule::Omitted { .. } => vec![],
+    };
+    if mapping.required {
+        reasons.push(any_null(&mapping.new, row));
+    }
+    any_of(reasons)
+}
+
+/// The right value of a row that meets [`mismatch`] is beyond doubt, so a
+/// verify pass may write it with [`fill_set`]: the new columns are NULL and
+/// `up` is not, or the rule is `Derived`. A mismatch that is not repairable is
+/// a *conflict*: shown by its key, and left alone.
+pub fn repairable(mapping: &Mapping, row: &str) -> String {
+    needs_fill(mapping, row)
+}
+
+/// A mapping whose expressions depend on the session that evaluates them.
+///
+/// The database's own word is not enough: `float8out` and `byteaout` are
+/// marked immutable, and yet `extra_float_digits` and `bytea_output` decide
+/// what they give.
+pub fn reads_settings(mapping: &Mapping) -> bool {
+    let unstable = ups(mapping)
+        .iter()
+        .chain(downs(mapping))
+        .any(|expr| expr.volatility != Volatility::Immutable);
+    let formatted = |from: &[MappedColumn], to: &[MappedColumn]| {
+        let is_formatted = |c: &MappedColumn| {
+            ["real", "double precision", "bytea"]
+                .iter()
+                .any(|word| c.type_name.contains(word))
+        };
+        let is_text = |c: &MappedColumn| {
+            ["text", "character", "bpchar", "json", "xml", "citext"]
+                .iter()
+                .any(|word| c.type_name.contains(word))
+        };
+        from.iter().any(is_formatted) && to.iter().any(is_text)
+    };
+    unstable || formatted(&mapping.old, &mapping.new) || formatted(&mapping.new, &mapping.old)
+}
+
+/// The settings under which the expressions of these mappings are evaluated,
+/// in the trigger function (`SET` clauses), the batch and the verify pass
+/// (`SET LOCAL`) alike, as plain values for `set_config`.
+///
+/// `search_path` and `standard_conforming_strings` are always there: canonical
+/// text means one thing only under these. The rest is added when an expression
+/// [reads settings](reads_settings). Times without a zone are then read as UTC;
+/// a plan that means another zone says so in its expression (`AT TIME ZONE`).
+pub fn pins(mappings: &[Mapping]) -> Vec<(&'static str, &'static str)> {
+    let mut pins = vec![
+        ("search_path", "pg_catalog, pg_temp"),
+        ("standard_conforming_strings", "on"),
+    ];
+    if mappings.iter().any(reads_settings) {
+        pins.extend([
+            ("TimeZone", "UTC"),
+            ("DateStyle", "ISO, MDY"),
+            ("IntervalStyle", "postgres"),
+            ("extra_float_digits", "1"),
+            ("bytea_output", "hex"),
+            ("lc_monetary", "C"),
+            ("lc_numeric", "C"),
+            ("lc_time", "C"),
+        ]);
+    }
+    pins
+}
+
+/// One pin as the text behind `SET` or `SET LOCAL`: `"TimeZone" = 'UTC'`.
+pub fn pin_text((setting, value): (&str, &str)) -> String {
+    if setting == "search_path" {
+        // A quoted value would name one schema with a comma in its name.
+        format!("{setting} = {value}")
+    } else {
+        format!(
+            "{} = {}",
+            setting.to_ascii_lowercase(),
+            quote_literal(value)
+        )
+    }
+}
+
+/// A canonical type name without its modifiers: `character varying(5)` becomes
+/// `character varying`, `timestamp(3) without time zone[]` becomes
+/// `timestamp without time zone[]`.
+///
+/// `character` and `bit` alone would mean a length of one, and the fields of an
+/// `interval` are modifiers, too.
+pub fn without_modifiers(type_name: &str) -> String {
+    let mut base = String::with_capacity(type_name.len());
+    let (mut quoted, mut depth) = (false, 0_u32);
+    for c in type_name.chars() {
+        match c {
+            '"' if depth == 0 => {
+                quoted = !quoted;
+                base.push(c);
+            }
+            '(' if !quoted => depth += 1,
+            ')' if !quoted => depth = depth.saturating_sub(1),
+            _ if depth == 0 => base.push(c),
+            _ => {}
+        }
+    }
+    let array = base.find('[').map_or("", |at| &base[at..]).to_owned();
+    let element = base[..base.len() - array.len()].trim_end();
+    let element = match element {
+        "character" => "bpchar",
+        "bit" => "\"bit\"",
+        fields if fields.starts_with("interval ") => "interval",
+        other => other,
+    };
+    format!("{element}{array}")
+}
+
+#[cfg(test)]
+mod tests;

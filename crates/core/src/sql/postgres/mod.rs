@@ -1,0 +1,3 @@
+//! PostgreSQL 14 to 18.
+
+pub mod mapping;
