@@ -28,6 +28,13 @@ macro_rules! operations {
                     $(Operation::$variant(_) => stringify!($module),)+
                 }
             }
+
+            /// Its part in lowering.
+            pub(crate) fn as_lower(&self) -> &dyn $crate::lower::Lower {
+                match self {
+                    $(Operation::$variant(operation) => operation,)+
+                }
+            }
         }
 
         /// Every operation with its page and its example, in the list's order.

@@ -6,6 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ops::common::{SqlExpr, TableRef};
+use crate::catalog::{Constraint, ConstraintKind};
+use crate::lower::{Asking, Lower, Lowering};
+use crate::step::{Action, Change, Concurrent, Phase, Undo};
 
 /// Adds a CHECK constraint at contract.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -17,4 +20,55 @@ pub struct AddCheck {
     pub name: String,
     /// What each row must satisfy.
     pub check: SqlExpr,
+}
+
+impl Lower for AddCheck {
+    fn ask(&self, asking: &mut Asking<'_>) {
+        let table = asking.table(&self.table);
+        asking.expression(&table, self.check.postgresql(), Some("boolean"));
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) {
+        let Some(table) = lowering.alterable(&self.table) else {
+            return;
+        };
+        lowering.new_constraint_name(&table, &self.name);
+        let Some(facts) = lowering.facts(&table.name, self.check.postgresql(), Some("boolean"), "check")
+        else {
+            return;
+        };
+        lowering.ddl(
+            Phase::Contract,
+            format!("add check {} to {}", self.name, table.name),
+            Change::AddConstraint {
+                table: table.name.clone(),
+                constraint: Constraint {
+                    name: self.name.clone(),
+                    kind: ConstraintKind::Check {
+                        expression: facts.expr.bare(),
+                        columns: facts.expr.columns,
+                    },
+                    validated: false,
+                    deferrable: None,
+                    definition: String::new(),
+                },
+                using_index: None,
+            },
+            vec![Change::DropConstraint {
+                table: table.name.clone(),
+                name: self.name.clone(),
+                referenced: None,
+            }],
+        );
+        lowering.step(
+            Phase::Contract,
+            format!("validate check {} of {}", self.name, table.name),
+            Action::Concurrent(Concurrent::Validate {
+                table: table.name,
+                name: self.name.clone(),
+                referenced: None,
+            }),
+            Undo::Nothing,
+        );
+    }
 }

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Deferrable, ReferentialAction};
 use crate::ops::common::TableRef;
+use crate::catalog::{Constraint, ConstraintKind};
+use crate::lower::{Asking, Lower, Lowering};
+use crate::step::{Action, Change, Concurrent, Phase, Undo};
 
 /// Adds a foreign key at contract.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -53,4 +56,100 @@ pub enum ForeignKeyMatch {
     Simple,
     /// All columns are NULL, or none.
     Full,
+}
+
+impl Lower for AddForeignKey {
+    fn ask(&self, asking: &mut Asking<'_>) {
+        asking.table(&self.table);
+        asking.table(&self.references.table);
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) {
+        let (Some(table), Some(parent)) = (
+            lowering.alterable(&self.table),
+            lowering.table(&self.references.table),
+        ) else {
+            return;
+        };
+        lowering.new_constraint_name(&table, &self.name);
+        lowering.refuse_partitioned(&table, "a foreign key");
+        if self.columns.len() != self.references.columns.len() {
+            lowering.invalid(
+                format!("foreign key {} has {} columns here and {} in {}", self.name, self.columns.len(), self.references.columns.len(), parent.name),
+                "Name as many on both sides.",
+            );
+            return;
+        }
+        for column in &self.columns {
+            lowering.column_or_added(&table, column);
+        }
+        for column in &self.references.columns {
+            lowering.column(&parent, column);
+        }
+        let key_exists = parent.indexes.iter().any(|index| {
+            index.unique
+                && index.valid
+                && index.predicate.is_none()
+                && index.keys.len() == self.references.columns.len()
+                && index.keys.iter().all(|key| {
+                    key.column
+                        .as_ref()
+                        .is_some_and(|column| self.references.columns.contains(column))
+                })
+        });
+        if !key_exists && parent.oid != 0 {
+            lowering.invalid(
+                format!("{} ({}) is not unique", parent.name, self.references.columns.join(", ")),
+                "A foreign key needs a unique constraint or index on the referenced columns: see `add_unique`.",
+            );
+        }
+        let indexed = table.indexes.iter().any(|index| {
+            index.keys.first().and_then(|key| key.column.as_ref()) == self.columns.first()
+        });
+        if !indexed {
+            lowering.note(format!(
+                "No index of {} begins with {}: every delete in {} will scan it. Consider `add_index`.",
+                table.name,
+                self.columns.first().map_or("", String::as_str),
+                parent.name
+            ));
+        }
+        lowering.ddl(
+            Phase::Contract,
+            format!("add foreign key {} from {} to {}", self.name, table.name, parent.name),
+            Change::AddConstraint {
+                table: table.name.clone(),
+                constraint: Constraint {
+                    name: self.name.clone(),
+                    kind: ConstraintKind::ForeignKey {
+                        columns: self.columns.clone(),
+                        references: parent.name.clone(),
+                        referenced_columns: self.references.columns.clone(),
+                        on_delete: self.on_delete,
+                        on_update: self.on_update,
+                        match_full: self.r#match == ForeignKeyMatch::Full,
+                    },
+                    validated: false,
+                    deferrable: self.deferrable,
+                    definition: String::new(),
+                },
+                using_index: None,
+            },
+            vec![Change::DropConstraint {
+                table: table.name.clone(),
+                name: self.name.clone(),
+                referenced: Some(parent.name.clone()),
+            }],
+        );
+        lowering.step(
+            Phase::Contract,
+            format!("validate foreign key {} of {}", self.name, table.name),
+            Action::Concurrent(Concurrent::Validate {
+                table: table.name,
+                name: self.name.clone(),
+                referenced: Some(parent.name),
+            }),
+            Undo::Nothing,
+        );
+    }
 }

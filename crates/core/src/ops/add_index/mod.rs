@@ -6,6 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ops::common::{SqlExpr, TableRef};
+use crate::catalog::{Index, IndexKey, Table};
+use crate::lower::{Asking, Lower, Lowering};
+use crate::step::{Action, Concurrent, Phase, Undo};
 
 /// Builds an index concurrently.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -84,4 +87,131 @@ pub enum NullsOrder {
     First,
     /// NULLS LAST.
     Last,
+}
+
+impl AddIndex {
+    fn key(&self, lowering: &mut Lowering<'_>, table: &Table, key: &IndexColumn) -> Option<IndexKey> {
+        let (column, expression, spec) = match key {
+            IndexColumn::Name(name) => (Some(name), None, None),
+            IndexColumn::Key(spec) => (spec.column.as_ref(), spec.expression.as_ref(), Some(spec)),
+        };
+        if let Some(column) = column {
+            lowering.column_or_added(table, column)?;
+        }
+        let expression = match expression {
+            Some(text) => {
+                let facts = lowering.facts(&table.name, text.postgresql(), None, "expression")?;
+                if facts.expr.volatility != crate::expr::Volatility::Immutable {
+                    lowering.invalid(
+                        format!("index expression `{}` is not immutable", text.postgresql()),
+                        "An index may call immutable functions only.",
+                    );
+                }
+                Some(facts.expr.bare())
+            }
+            None => None,
+        };
+        let descending = spec.is_some_and(|spec| spec.order == SortOrder::Desc);
+        Some(IndexKey {
+            column: column.cloned(),
+            expression,
+            opclass: spec.and_then(|spec| spec.opclass.clone()),
+            collation: spec.and_then(|spec| spec.collation.clone()),
+            descending,
+            nulls_first: match spec.and_then(|spec| spec.nulls) {
+                Some(NullsOrder::First) => true,
+                Some(NullsOrder::Last) => false,
+                None => descending,
+            },
+        })
+    }
+
+    /// An index over a column that this plan fills is built once it is full:
+    /// before, every filled row would have to be put into it one by one, and
+    /// a unique one would make each UPDATE key-changing.
+    fn phase(&self, lowering: &Lowering<'_>, table: &Table) -> Phase {
+        if self.unique {
+            return Phase::Contract;
+        }
+        let reads_new = self.columns.iter().any(|key| match key {
+            IndexColumn::Name(name) => table.column(name).is_none(),
+            IndexColumn::Key(spec) => spec
+                .column
+                .as_ref()
+                .is_some_and(|name| table.column(name).is_none()),
+        });
+        if reads_new && lowering.is_filled(&table.name) {
+            Phase::Backfill
+        } else {
+            Phase::Expand
+        }
+    }
+}
+
+impl Lower for AddIndex {
+    fn ask(&self, asking: &mut Asking<'_>) {
+        let table = asking.table(&self.table);
+        for key in &self.columns {
+            if let IndexColumn::Key(IndexKeySpec {
+                expression: Some(expression),
+                ..
+            }) = key
+            {
+                asking.expression(&table, expression.postgresql(), None);
+            }
+        }
+        if let Some(predicate) = &self.r#where {
+            asking.expression(&table, predicate.postgresql(), None);
+        }
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) {
+        let Some(table) = lowering.alterable(&self.table) else {
+            return;
+        };
+        lowering.new_relation_name(&table, &self.name);
+        lowering.refuse_partitioned(&table, "an index");
+        let keys: Vec<IndexKey> = self
+            .columns
+            .iter()
+            .filter_map(|key| self.key(lowering, &table, key))
+            .collect();
+        for column in &self.include {
+            lowering.column_or_added(&table, column);
+        }
+        let predicate = self.r#where.as_ref().and_then(|predicate| {
+            lowering
+                .facts(&table.name, predicate.postgresql(), None, "where")
+                .map(|facts| facts.expr.bare())
+        });
+        let phase = self.phase(lowering, &table);
+        lowering.step(
+            phase,
+            format!("build index {} on {}", self.name, table.name),
+            Action::Concurrent(Concurrent::CreateIndex {
+                table: table.name.clone(),
+                index: Index {
+                    name: self.name.clone(),
+                    method: self.method.clone().unwrap_or_else(|| "btree".to_owned()),
+                    unique: self.unique,
+                    nulls_not_distinct: false,
+                    keys,
+                    include: self.include.clone(),
+                    predicate,
+                    valid: true,
+                    constraint: None,
+                    definition: String::new(),
+                },
+            }),
+            Undo::Steps {
+                actions: vec![Action::Concurrent(Concurrent::DropIndex {
+                    table: table.name.clone(),
+                    name: self.name.clone(),
+                })],
+            },
+        );
+        if self.unique {
+            lowering.note(format!("Duplicates in {} stop contract before anything is taken away.", self.name));
+        }
+    }
 }

@@ -8,6 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ops::common::{SqlExpr, TableRef};
+use crate::lower::{Asking, Lower, Lowering, mapped};
+use crate::catalog::Table;
+use crate::step::{Action, Backfill, BackfillWork, Phase, Undo};
 
 /// Changes rows in batches.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -44,4 +47,80 @@ pub struct UndoRows {
     pub set: BTreeMap<String, SqlExpr>,
     /// Which rows; `set` must make it false.
     pub r#where: SqlExpr,
+}
+
+impl Lower for BackfillRows {
+    fn ask(&self, asking: &mut Asking<'_>) {
+        let table = asking.table(&self.table);
+        let mut ask = |set: &BTreeMap<String, SqlExpr>, filter: &SqlExpr| {
+            for (column, expression) in set {
+                asking.expression_for(&table, expression.postgresql(), column);
+            }
+            asking.expression(&table, filter.postgresql(), Some("boolean"));
+        };
+        ask(&self.set, &self.r#where);
+        if let BackfillUndo::Rows(undo) = &self.undo {
+            ask(&undo.set, &undo.r#where);
+        }
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) {
+        let Some(table) = lowering.alterable(&self.table) else {
+            return;
+        };
+        let Some(action) = action(lowering, &table, &self.set, &self.r#where) else {
+            return;
+        };
+        let undo = match &self.undo {
+            BackfillUndo::Keep => Undo::Nothing,
+            BackfillUndo::Rows(undo) => match action_of(lowering, &table, undo) {
+                Some(action) => Undo::Steps {
+                    actions: vec![action],
+                },
+                None => return,
+            },
+        };
+        lowering.updates_rows(&table, self.set.keys().map(String::as_str));
+        let columns: Vec<&str> = self.set.keys().map(String::as_str).collect();
+        lowering.step(
+            Phase::Backfill,
+            format!("set {} in {}", columns.join(", "), table.name),
+            action,
+            undo,
+        );
+    }
+}
+
+fn action_of(lowering: &mut Lowering<'_>, table: &Table, undo: &UndoRows) -> Option<Action> {
+    action(lowering, table, &undo.set, &undo.r#where)
+}
+
+fn action(
+    lowering: &mut Lowering<'_>,
+    table: &Table,
+    set: &BTreeMap<String, SqlExpr>,
+    filter: &SqlExpr,
+) -> Option<Action> {
+    let mut columns = Vec::new();
+    for (name, expression) in set {
+        let column = lowering.column(table, name)?;
+        lowering.refuse_unwritable(table, &column);
+        lowering.refuse_key_columns(table, &[name.as_str()]);
+        let facts = lowering.facts(
+            &table.name,
+            expression.postgresql(),
+            Some(&column.def.type_name),
+            "set",
+        )?;
+        columns.push((mapped(&column), facts.expr));
+    }
+    let filter = lowering.facts(&table.name, filter.postgresql(), Some("boolean"), "where")?;
+    Some(Action::Backfill(Backfill {
+        table: table.name.clone(),
+        work: BackfillWork::Update {
+            set: columns,
+            filter: filter.expr,
+        },
+        cursor: lowering.cursor(),
+    }))
 }

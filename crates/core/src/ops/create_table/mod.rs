@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::Identity;
 use crate::ops::common::{SqlExpr, TableRef, yes};
+use crate::catalog::{Column, ColumnDef, Constraint, ConstraintKind, ReplicaIdentity, RowSecurity, Table, TableKind, TableSize};
+use crate::lower::{Asking, Lower, Lowering};
+use crate::step::{Change, Phase};
 
 /// Creates a table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -44,4 +47,109 @@ pub struct NewColumn {
     /// Its comment.
     #[serde(default)]
     pub comment: Option<String>,
+}
+
+impl Lower for CreateTable {
+    fn ask(&self, asking: &mut Asking<'_>) {
+        let table = asking.table(&self.table);
+        for column in &self.columns {
+            asking.column(&table, &column.name, &column.r#type);
+            if let Some(default) = &column.default {
+                asking.expression(&table, default.postgresql(), Some(&column.r#type));
+            }
+        }
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) {
+        let name = lowering.name(&self.table);
+        if lowering.catalog().tables.contains_key(&name) {
+            lowering.invalid(
+                format!("table {name} exists already"),
+                "Choose another name, or leave the operation out.",
+            );
+            return;
+        }
+        let mut columns = Vec::new();
+        for (position, column) in (1..).zip(&self.columns) {
+            let Some(facts) = lowering.type_facts(&column.r#type) else {
+                continue;
+            };
+            let default = column.default.as_ref().and_then(|default| {
+                lowering.facts(&name, default.postgresql(), Some(&column.r#type), "default")
+            });
+            columns.push(Column {
+                def: ColumnDef {
+                    name: column.name.clone(),
+                    type_name: facts.name,
+                    collation: None,
+                    nullable: column.nullable && !self.primary_key.contains(&column.name),
+                    default: default.map(|facts| facts.expr),
+                    identity: column.identity,
+                    generated: None,
+                    comment: column.comment.clone(),
+                },
+                position,
+                base_type: facts.base,
+                not_null_domain: false,
+                settings: Vec::new(),
+                grants: Vec::new(),
+                dependents: Vec::new(),
+            });
+        }
+        let mut constraints = Vec::new();
+        if !self.primary_key.is_empty() {
+            for key in &self.primary_key {
+                if !self.columns.iter().any(|column| &column.name == key) {
+                    lowering.invalid(
+                        format!("primary_key names `{key}`, which is no column of {name}"),
+                        "List it under `columns`.",
+                    );
+                }
+            }
+            constraints.push(Constraint {
+                name: format!("{}_pkey", name.name),
+                kind: ConstraintKind::PrimaryKey {
+                    columns: self.primary_key.clone(),
+                },
+                validated: true,
+                deferrable: None,
+                definition: String::new(),
+            });
+        }
+        let table = Table {
+            name: name.clone(),
+            oid: 0,
+            kind: TableKind::Ordinary,
+            owner: String::new(),
+            owned_by_us: true,
+            columns,
+            constraints,
+            indexes: Vec::new(),
+            triggers: Vec::new(),
+            row_security: RowSecurity::default(),
+            publications: Vec::new(),
+            replica_identity: ReplicaIdentity::Default,
+            partitioning: None,
+            children: Vec::new(),
+            parents: Vec::new(),
+            dependents: Vec::new(),
+            referenced_by: Vec::new(),
+            comment: self.comment.clone(),
+            grants: Vec::new(),
+            size: TableSize::default(),
+        };
+        lowering.ddl(
+            Phase::Expand,
+            format!("create table {name}"),
+            Change::CreateTable {
+                table: Box::new(table.clone()),
+            },
+            vec![Change::DropTable {
+                table: name,
+                related: Vec::new(),
+            }],
+        );
+        lowering.note("Rollback drops the new table with the rows that were written to it.");
+        lowering.create(table);
+    }
 }

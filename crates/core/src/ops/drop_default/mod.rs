@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ops::common::TableRef;
+use crate::lower::{Asking, Lower, Lowering};
+use crate::step::Change;
 
 /// Drops a column's default at contract.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -15,4 +17,37 @@ pub struct DropDefault {
     pub table: TableRef,
     /// The column.
     pub column: String,
+}
+
+impl Lower for DropDefault {
+    fn ask(&self, asking: &mut Asking<'_>) {
+        asking.table(&self.table);
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) {
+        let Some(table) = lowering.alterable(&self.table) else {
+            return;
+        };
+        let Some(column) = lowering.column(&table, &self.column) else {
+            return;
+        };
+        if column.def.identity.is_some() || column.def.generated.is_some() {
+            lowering.invalid(
+                format!("{}.{} is an identity or generated column, which has no default of its own", table.name, self.column),
+                "Leave the operation out.",
+            );
+            return;
+        }
+        if column.def.default.is_none() {
+            lowering.invalid(
+                format!("{}.{} has no default", table.name, self.column),
+                "Leave the operation out.",
+            );
+        }
+        lowering.cutover(Change::SetDefault {
+            table: table.name,
+            column: self.column.clone(),
+            default: None,
+        });
+    }
 }

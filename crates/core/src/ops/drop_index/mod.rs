@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ops::common::TableRef;
+use crate::lower::{Asking, Lower, Lowering};
+use crate::step::{Action, Concurrent, Phase, Undo};
 
 /// Drops an index concurrently at contract.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -13,4 +15,56 @@ use crate::ops::common::TableRef;
 pub struct DropIndex {
     /// The index: `name` or `schema.name`.
     pub name: TableRef,
+}
+
+impl Lower for DropIndex {
+    fn ask(&self, asking: &mut Asking<'_>) {
+        asking.index(&self.name);
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) {
+        let name = lowering.name(&self.name);
+        let found = lowering.catalog().tables.values().find_map(|table| {
+            table
+                .indexes
+                .iter()
+                .find(|index| table.name.schema == name.schema && index.name == name.name)
+                .map(|index| (table.clone(), index.clone()))
+        });
+        let Some((table, index)) = found else {
+            lowering.invalid(
+                format!("index {name} does not exist"),
+                "Check the name; an index lives in its table's schema.",
+            );
+            return;
+        };
+        if let Some(constraint) = &index.constraint {
+            lowering.unsafe_(
+                format!("index {name} backs constraint {constraint} of {}", table.name),
+                "Use `drop_constraint`, which says what it takes away.",
+            );
+            return;
+        }
+        lowering.refuse_partitioned(&table, "an index");
+        if table.replica_identity == crate::catalog::ReplicaIdentity::Index(index.name.clone()) {
+            lowering.unsafe_(
+                format!("index {name} is the replica identity of {}", table.name),
+                "Choose another replica identity first, or logical replication stops.",
+            );
+        }
+        lowering.step(
+            Phase::Contract,
+            format!("drop index {name}"),
+            Action::Concurrent(Concurrent::DropIndex {
+                table: table.name.clone(),
+                name: index.name.clone(),
+            }),
+            Undo::Steps {
+                actions: vec![Action::Concurrent(Concurrent::CreateIndex {
+                    table: table.name,
+                    index,
+                })],
+            },
+        );
+    }
 }

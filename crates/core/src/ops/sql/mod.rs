@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::step::Phase;
+use crate::lower::{Asking, Lower, Lowering};
+use crate::step::{Action, SqlText, Undo};
 
 /// Runs a person's own SQL.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,4 +37,33 @@ pub enum SqlUndo {
 pub struct Impossible {
     /// Why.
     pub impossible: String,
+}
+
+impl Lower for Sql {
+    fn ask(&self, _: &mut Asking<'_>) {}
+
+    fn lower(&self, lowering: &mut Lowering<'_>) {
+        let undo = match &self.undo {
+            SqlUndo::Impossible(reason) => Undo::Impossible {
+                reason: reason.impossible.clone(),
+            },
+            SqlUndo::Text(text) if text.trim() == "nothing" => Undo::Nothing,
+            SqlUndo::Text(text) => Undo::Steps {
+                actions: vec![Action::Sql(SqlText { text: text.clone() })],
+            },
+        };
+        let first = self.run.trim().lines().next().unwrap_or_default();
+        let mut name: String = first.chars().take(60).collect();
+        if name.len() < self.run.trim().len() {
+            name.push('…');
+        }
+        lowering.step(
+            self.phase,
+            format!("run `{name}`"),
+            Action::Sql(SqlText {
+                text: self.run.clone(),
+            }),
+            undo,
+        );
+    }
 }

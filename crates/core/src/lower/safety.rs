@@ -1,0 +1,362 @@
+//! Rules over a whole lowering, and the small checks that operations share.
+
+use crate::catalog::{Column, Index, IndexKey, Table, TableKind, Trigger};
+use crate::name::TableName;
+use crate::ops::common::TableRef;
+use crate::step::{Action, Change, CursorKind, MappedColumn, Phase, Rule, Undo};
+
+use super::Lowering;
+use super::context::{ddl, mapped};
+
+/// The names of the first and the last row trigger of a dual write begin with
+/// these; anything that sorts outside them would see or leave a row out of step.
+pub const FIRST_TRIGGER: &str = "!pontoon_";
+/// See [`FIRST_TRIGGER`].
+pub const LAST_TRIGGER: &str = "~~pontoon_";
+
+/// Checks that need to see everything.
+pub(super) fn check(lowering: &mut Lowering<'_>) {
+    let mut synced: Vec<(usize, TableName, Vec<String>)> = Vec::new();
+    for (table, mapping) in &lowering.mappings {
+        let written = match mapping.rule {
+            Rule::Pair { .. } | Rule::Fill { .. } | Rule::Derived { .. } => mapping
+                .new
+                .iter()
+                .map(|column| column.name.clone())
+                .collect(),
+            Rule::Omitted { .. } => Vec::new(),
+        };
+        synced.push((mapping.operation, table.clone(), written));
+    }
+    for (operation, name, written) in synced {
+        lowering.begin(operation);
+        let Some(table) = lowering.catalog.tables.get(&name).cloned() else {
+            continue;
+        };
+        outside_triggers(lowering, &table);
+        if table.row_security.applies_to_us {
+            lowering.unsafe_(
+                format!("row security is forced on {name} for our role, so rows would be skipped silently"),
+                "Connect as a role with BYPASSRLS, or ALTER TABLE … NO FORCE ROW LEVEL SECURITY for the length of the run.",
+            );
+        }
+        if !written.is_empty() {
+            lowering.updates_rows(&table, written.iter().map(String::as_str));
+        }
+    }
+    row_limit(lowering);
+}
+
+/// Row triggers that would run before our first or after our last one.
+fn outside_triggers(lowering: &mut Lowering<'_>, table: &Table) {
+    let outside = |trigger: &&Trigger| {
+        trigger.before
+            && trigger.row
+            && !trigger.ours
+            && (trigger.on_insert || trigger.on_update)
+            && trigger.enabled != 'D'
+            && (trigger.name.as_bytes() < FIRST_TRIGGER.as_bytes()
+                || trigger.name.as_bytes() > LAST_TRIGGER.as_bytes())
+    };
+    let names: Vec<String> = table
+        .triggers
+        .iter()
+        .filter(outside)
+        .map(|trigger| trigger.name.clone())
+        .collect();
+    for trigger in names {
+        lowering.unsafe_(
+            format!("BEFORE trigger `{trigger}` on {} would fire outside the dual-write triggers, which must be first and last", table.name),
+            "Triggers fire in the byte order of their names: rename it so that it sorts between `!pontoon_` and `~~pontoon_`.",
+        );
+    }
+}
+
+/// Refuses when the estimate already passes `max_rows_affected`.
+fn row_limit(lowering: &mut Lowering<'_>) {
+    let Some(limit) = lowering.plan.limits.max_rows_affected else {
+        return;
+    };
+    let mut tables: Vec<TableName> = lowering
+        .mappings
+        .iter()
+        .filter(|(_, mapping)| !matches!(mapping.rule, Rule::Omitted { .. }))
+        .map(|(table, _)| table.clone())
+        .collect();
+    tables.sort();
+    tables.dedup();
+    let estimate: u64 = tables
+        .iter()
+        .filter_map(|name| lowering.catalog.tables.get(name))
+        .filter_map(|table| table.size.rows)
+        .sum();
+    if estimate > limit {
+        let names: Vec<String> = tables.iter().map(ToString::to_string).collect();
+        lowering.unsafe_(
+            format!("the plan would change about {estimate} rows of {}, and `max_rows_affected` is {limit}", names.join(", ")),
+            "Raise `limits.max_rows_affected` if that is what you want.",
+        );
+    }
+}
+
+impl Lowering<'_> {
+    /// The catalog before the plan.
+    pub fn catalog(&self) -> &crate::catalog::Catalog {
+        self.catalog
+    }
+
+    /// What the plan asks for.
+    pub fn cursor(&self) -> Option<CursorKind> {
+        self.plan.backfill.cursor
+    }
+
+    /// The table, when its columns and constraints may be changed here: not a
+    /// partition, whose root decides, and not an inheritance child.
+    pub fn alterable(&mut self, table: &TableRef) -> Option<Table> {
+        let table = self.table(table)?;
+        if let Some(parent) = table.parents.first() {
+            let parent = parent.clone();
+            self.unsafe_(
+                format!(
+                    "{} is a partition or child of {parent}, which decides its shape",
+                    table.name
+                ),
+                format!("Name {parent} in the plan."),
+            );
+            return None;
+        }
+        Some(table)
+    }
+
+    /// Refuses generated and identity columns, which a trigger or batch cannot write.
+    pub fn refuse_unwritable(&mut self, table: &Table, column: &Column) {
+        if column.def.generated.is_some() {
+            self.unsafe_(
+                format!(
+                    "{}.{} is a generated column, which nobody can write",
+                    table.name, column.def.name
+                ),
+                "Change the columns it is computed from, or drop and add it.",
+            );
+        }
+        if column.def.identity.is_some() {
+            self.unsafe_(
+                format!("{}.{} is an identity column, and this version does not carry the identity over", table.name, column.def.name),
+                "Drop the identity in an earlier plan with a `sql` operation, and add it again afterwards.",
+            );
+        }
+    }
+
+    /// Refuses settings that would be lost with the old column.
+    pub fn refuse_settings(&mut self, table: &Table, column: &Column) {
+        for setting in &column.settings {
+            self.unsafe_(
+                format!(
+                    "{}.{} has the setting `{setting}`, which this version does not carry over",
+                    table.name, column.def.name
+                ),
+                "Reset it before the plan, and set it again afterwards.",
+            );
+        }
+    }
+
+    /// Refuses columns of the partition key: a BEFORE trigger that changes one
+    /// cannot move the row.
+    pub fn refuse_key_columns(&mut self, table: &Table, columns: &[&str]) {
+        let Some(partitioning) = &table.partitioning else {
+            return;
+        };
+        for column in columns {
+            if partitioning.columns.iter().any(|key| key == column) {
+                self.unsafe_(
+                    format!("`{column}` is in the partition key of {}, and a trigger cannot move a row to another partition", table.name),
+                    "Build a new table, partitioned as it shall be, and move the rows.",
+                );
+            }
+        }
+    }
+
+    /// Refuses what has to be built partition by partition.
+    pub fn refuse_partitioned(&mut self, table: &Table, what: &str) {
+        if table.kind == TableKind::Partitioned {
+            self.unsafe_(
+                format!("{} is partitioned, and this version does not build {what} partition by partition", table.name),
+                "Build it on each partition and attach, with `sql` operations or by hand.",
+            );
+        }
+    }
+
+    /// A table in a publication without a column list sends the new column to
+    /// its subscribers, which stop unless they have it.
+    pub fn adds_column(&mut self, table: &Table) {
+        let mut tables = vec![table.clone()];
+        tables.extend(self.descendants(table));
+        for table in tables {
+            for publication in &table.publications {
+                let word = format!("publication:{}", publication.name);
+                if publication.columns.is_none() && !self.plan.acknowledge.contains(&word) {
+                    self.unsafe_(
+                        format!("publication {} streams {} without a column list: its subscribers stop until they have the new column too", publication.name, table.name),
+                        format!("Add the column to the subscribers first, then write `acknowledge: [\"{word}\"]` in the plan."),
+                    );
+                }
+            }
+        }
+    }
+
+    fn descendants(&self, table: &Table) -> Vec<Table> {
+        let mut found: Vec<Table> = Vec::new();
+        let mut open = table.children.clone();
+        while let Some(name) = open.pop() {
+            if let Some(child) = self.catalog.tables.get(&name) {
+                open.extend(child.children.iter().cloned());
+                found.push(child.clone());
+            }
+        }
+        found
+    }
+
+    /// User triggers that fire for every row a batch changes have to be
+    /// acknowledged: an `updated_at` would be overwritten everywhere.
+    pub fn updates_rows<'c>(&mut self, table: &Table, columns: impl Iterator<Item = &'c str>) {
+        let columns: Vec<&str> = columns.collect();
+        let mut tables = vec![table.clone()];
+        tables.extend(self.descendants(table));
+        let mut firing: Vec<(String, String)> = tables
+            .iter()
+            .flat_map(|table| table.triggers.iter())
+            .filter(|trigger| {
+                trigger.on_update
+                    && !trigger.ours
+                    && matches!(trigger.enabled, 'O' | 'A')
+                    && (trigger.columns.is_empty()
+                        || trigger
+                            .columns
+                            .iter()
+                            .any(|column| columns.contains(&column.as_str())))
+            })
+            .map(|trigger| (trigger.name.clone(), trigger.function.clone()))
+            .collect();
+        firing.sort();
+        firing.dedup();
+        for (trigger, function) in firing {
+            let word = format!("trigger:{trigger}");
+            if !self.plan.acknowledge.contains(&word) {
+                self.unsafe_(
+                    format!("trigger `{trigger}` ({function}) on {} fires for every row that is backfilled", table.name),
+                    format!("Make sure that it does no harm (an `updated_at` would change everywhere), then write `acknowledge: [\"{word}\"]` in the plan."),
+                );
+            }
+        }
+    }
+
+    /// A column of the table, or one that the plan adds to it.
+    pub fn column_or_added(&mut self, table: &Table, name: &str) -> Option<()> {
+        let added = self.drafts.iter().any(|draft| {
+            matches!(&draft.action, Action::Ddl(ddl) if ddl.changes.iter().any(|change| matches!(
+                change,
+                Change::AddColumn { table: on, column } if *on == table.name && column.name == name
+            )))
+        });
+        if added {
+            return Some(());
+        }
+        self.column(table, name).map(|_| ())
+    }
+
+    /// Some operation before this one fills columns of the table.
+    pub fn is_filled(&self, table: &TableName) -> bool {
+        self.mappings.iter().any(|(on, _)| on == table)
+    }
+
+    /// Refuses when a relation of that name stands in the table's schema.
+    pub fn new_relation_name(&mut self, table: &Table, name: &str) {
+        let taken = self.catalog.tables.values().any(|other| {
+            other.name.schema == table.name.schema
+                && (other.name.name == name || other.indexes.iter().any(|index| index.name == name))
+        });
+        if taken {
+            self.invalid(
+                format!(
+                    "schema {} already has a relation `{name}`",
+                    table.name.schema
+                ),
+                "Choose another name.",
+            );
+        }
+    }
+
+    /// Refuses when the table has a constraint of that name.
+    pub fn new_constraint_name(&mut self, table: &Table, name: &str) {
+        if table
+            .constraints
+            .iter()
+            .any(|constraint| constraint.name == name)
+        {
+            self.invalid(
+                format!("table {} already has a constraint `{name}`", table.name),
+                "Choose another name.",
+            );
+        }
+    }
+
+    /// The columns as a mapping holds them.
+    pub fn mapped_columns(&self, table: &Table, names: &[String]) -> Vec<MappedColumn> {
+        names
+            .iter()
+            .filter_map(|name| table.column(name))
+            .map(mapped)
+            .collect()
+    }
+
+    /// Gives the second column the column grants of the first.
+    pub fn copy_grants(&mut self, table: &Table, from: &Column, to: &str) {
+        if from.grants.is_empty() {
+            return;
+        }
+        let changes = from
+            .grants
+            .iter()
+            .map(|grant| Change::GrantColumn {
+                table: table.name.clone(),
+                column: to.to_owned(),
+                grant: grant.clone(),
+            })
+            .collect();
+        self.step(
+            Phase::Expand,
+            format!(
+                "grant on {}.{to} what is granted on {}",
+                table.name, from.def.name
+            ),
+            ddl(changes),
+            Undo::Nothing,
+        );
+    }
+}
+
+/// A plain unique btree index over columns.
+pub fn plain_index(name: &str, columns: &[String]) -> Index {
+    Index {
+        name: name.to_owned(),
+        method: "btree".to_owned(),
+        unique: true,
+        nulls_not_distinct: false,
+        keys: columns
+            .iter()
+            .map(|column| IndexKey {
+                column: Some(column.clone()),
+                expression: None,
+                opclass: None,
+                collation: None,
+                descending: false,
+                nulls_first: false,
+            })
+            .collect(),
+        include: Vec::new(),
+        predicate: None,
+        valid: true,
+        constraint: None,
+        definition: String::new(),
+    }
+}
