@@ -7,3 +7,4 @@
 pub mod db;
 pub mod event;
 pub mod run;
+pub mod status;
