@@ -1,0 +1,387 @@
+//! The text of the trigger function.
+//!
+//! A comment `-- rule: name` marks the statements of each rule: they are the
+//! lines behind it up to the first one with less indentation. Tests take one
+//! rule after the other out and show what goes wrong without it.
+
+use std::collections::BTreeSet;
+
+use super::super::mapping::{
+    all_null, changed, column, differs_from_up, downs, in_step, not_given, unfilled, ups,
+};
+use super::{CONFLICT_SQLSTATE, conflicts_sequence, seen_sequence};
+use crate::expr::Expr;
+use crate::sql::quote::quote_literal;
+use crate::step::{MappedColumn, Mapping, OnConflict, Rule, Sync};
+
+/// Lines with their indentation.
+struct Body {
+    text: String,
+    depth: usize,
+}
+
+impl Body {
+    fn line(&mut self, line: impl AsRef<str>) {
+        let line = line.as_ref();
+        if !line.is_empty() {
+            self.text.push_str(&"    ".repeat(self.depth));
+            self.text.push_str(line);
+        }
+        self.text.push('\n');
+    }
+
+    fn lines(&mut self, lines: &[&str]) {
+        for line in lines {
+            self.line(line);
+        }
+    }
+
+    fn indented(&mut self, inner: impl FnOnce(&mut Self)) {
+        self.depth += 1;
+        inner(self);
+        self.depth -= 1;
+    }
+}
+
+/// What stands between the dollar quotes of the function.
+pub(super) fn body(sync: &Sync, artifact: &str) -> String {
+    let looping = share_columns(&sync.mappings);
+    let mut body = Body {
+        text: "\n".to_owned(),
+        depth: 0,
+    };
+    body.line(format!(
+        "-- Pontoon: keeps the old and the new columns of {} in step while a migration runs.",
+        comment_text(&sync.table.to_string())
+    ));
+    body.lines(&[
+        "-- TG_ARGV[0] is 'first' in the trigger before the application's own BEFORE triggers,",
+        "-- and 'last' in the one behind them. Nothing but the row itself decides what happens.",
+        "-- Values are compared byte by byte as records, so that 1.0 and 1.00 are two values.",
+        "-- This function and its triggers go together when the migration ends.",
+        "DECLARE",
+        "    old_given boolean;           -- this write gives the old columns a value",
+        "    new_given boolean;           -- this write gives the new columns a value",
+        "    old_write boolean := false;  -- an old application version wrote this row",
+    ]);
+    if looping {
+        body.line("    moved boolean;               -- this pass changed something");
+    }
+    body.lines(&["    now_ms bigint;", "BEGIN"]);
+    body.indented(|body| {
+        if looping {
+            body.lines(&[
+                "-- Some mappings share columns: what one writes, another one reads.",
+                &format!("FOR pass IN 1 .. {} LOOP", sync.mappings.len()),
+            ]);
+            body.indented(|body| {
+                body.line("moved := false;");
+                mappings(body, sync, artifact, looping);
+                body.line("EXIT WHEN NOT moved;");
+            });
+            body.line("END LOOP;");
+        } else {
+            mappings(body, sync, artifact, looping);
+        }
+        note_old_write(body, artifact);
+        body.line("RETURN NEW;");
+    });
+    body.line("END");
+    body.text
+}
+
+fn mappings(body: &mut Body, sync: &Sync, artifact: &str, looping: bool) {
+    for (index, mapping) in sync.mappings.iter().enumerate() {
+        let writer = Writer { mapping, looping };
+        body.line("");
+        body.line(format!("-- {}. {}", index + 1, headline(mapping)));
+        match &mapping.rule {
+            Rule::Pair { on_conflict, .. } => {
+                writer.pair(body, sync, artifact, *on_conflict);
+            }
+            Rule::Fill { .. } => writer.fill(body),
+            Rule::Derived { .. } => writer.derived(body),
+            Rule::Omitted { .. } => writer.omitted(body),
+        }
+    }
+    body.line("");
+}
+
+/// Some mapping writes what another one reads or writes.
+fn share_columns(mappings: &[Mapping]) -> bool {
+    let touched = |mapping: &Mapping| -> BTreeSet<String> {
+        let named = mapping.old.iter().chain(&mapping.new).map(|c| &c.name);
+        let read = ups(mapping)
+            .iter()
+            .chain(downs(mapping))
+            .flat_map(|expr| &expr.columns);
+        named.chain(read).cloned().collect()
+    };
+    let sets: Vec<BTreeSet<String>> = mappings.iter().map(touched).collect();
+    sets.iter()
+        .enumerate()
+        .any(|(i, left)| sets[i + 1..].iter().any(|right| !left.is_disjoint(right)))
+}
+
+fn headline(mapping: &Mapping) -> String {
+    let old = names(&mapping.old);
+    let new = names(&mapping.new);
+    let text = match &mapping.rule {
+        Rule::Pair { .. } => {
+            format!("{old} and {new} follow each other; applications write either.")
+        }
+        Rule::Fill { .. } if mapping.old.is_empty() => format!("{new} is filled where it is NULL."),
+        Rule::Fill { .. } => {
+            format!("{new} follows {old}, unless the writer gives it a value.")
+        }
+        Rule::Derived { .. } if mapping.old.is_empty() => format!("{new} is always computed."),
+        Rule::Derived { .. } => format!("{new} is always computed from {old}."),
+        Rule::Omitted { .. } => format!("{old} is filled for writers that know it no more."),
+    };
+    comment_text(&text)
+}
+
+fn names(columns: &[MappedColumn]) -> String {
+    let names: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
+    format!("({})", names.join(", "))
+}
+
+/// A name may hold a line break, which would end a comment.
+fn comment_text(text: &str) -> String {
+    text.replace(['\n', '\r'], " ")
+}
+
+struct Writer<'a> {
+    mapping: &'a Mapping,
+    /// The mappings are repeated until none of them moves anything.
+    looping: bool,
+}
+
+impl Writer<'_> {
+    fn assign(&self, body: &mut Body, columns: &[MappedColumn], expressions: &[Expr]) {
+        for (target, expr) in columns.iter().zip(expressions) {
+            body.line(format!(
+                "{} := {};",
+                column("NEW", &target.name),
+                expr.on("NEW")
+            ));
+        }
+        if self.looping {
+            body.line("moved := true;");
+        }
+    }
+
+    fn new_follows(&self, body: &mut Body) {
+        self.assign(body, &self.mapping.new, ups(self.mapping));
+    }
+
+    fn old_follows(&self, body: &mut Body) {
+        self.assign(body, &self.mapping.old, downs(self.mapping));
+    }
+
+    fn pair(&self, body: &mut Body, sync: &Sync, artifact: &str, on_conflict: OnConflict) {
+        let unfilled = unfilled(self.mapping, "NEW");
+        body.line(format!(
+            "IF {unfilled}\n{}OR NOT {} THEN",
+            "    ".repeat(body.depth),
+            in_step(self.mapping, "NEW")
+        ));
+        body.indented(|body| {
+            self.given(body);
+            body.line("IF TG_ARGV[0] = 'last' THEN");
+            body.indented(|body| {
+                body.lines(&[
+                    "-- rule: last",
+                    "-- A trigger of the application changed the row, and knows the old columns only.",
+                    "IF old_given OR new_given THEN",
+                ]);
+                body.indented(|body| self.new_follows(body));
+                body.line("END IF;");
+            });
+            body.line("ELSIF old_given AND NOT new_given THEN");
+            body.indented(|body| {
+                body.line("-- rule: forward");
+                self.new_follows(body);
+                body.line("old_write := true;");
+            });
+            body.line("ELSIF new_given AND NOT old_given THEN");
+            body.indented(|body| {
+                body.line("-- rule: backward");
+                self.old_follows(body);
+            });
+            body.line("ELSIF old_given AND new_given THEN");
+            body.indented(|body| self.conflict(body, sync, artifact, on_conflict));
+            body.lines(&[
+                "END IF;",
+                "-- rule: heal",
+                "-- Nobody has filled this row yet, or a NULL was written that the old columns gainsay.",
+            ]);
+            body.line(format!("IF {unfilled} THEN"));
+            body.indented(|body| self.new_follows(body));
+            body.line("END IF;");
+        });
+        body.line("END IF;");
+    }
+
+    /// Which of its two groups a write gives a value.
+    fn given(&self, body: &mut Body) {
+        let Mapping { old, new, .. } = self.mapping;
+        let old_null = all_null(old, "NEW");
+        let new_null = all_null(new, "NEW");
+        let has_default = |columns: &[MappedColumn]| columns.iter().any(|c| c.default.is_some());
+        body.line("IF TG_OP = 'INSERT' THEN");
+        body.indented(|body| {
+            if has_default(new) {
+                body.lines(&[
+                    "-- A default stands there for a writer who left the column out, too.",
+                    &format!(
+                        "new_given := NOT {} OR ({old_null} AND NOT {new_null});",
+                        not_given(new, "NEW")
+                    ),
+                ]);
+            } else {
+                body.line(format!("new_given := NOT ({new_null});"));
+            }
+            if has_default(old) {
+                body.lines(&[
+                    "-- The default may stand there because the writer knows the new columns only.",
+                    &format!(
+                        "old_given := NOT ({old_null}) AND NOT (new_given AND {});",
+                        not_given(old, "NEW")
+                    ),
+                ]);
+            } else {
+                body.line(format!("old_given := NOT ({old_null});"));
+            }
+        });
+        body.line("ELSE");
+        body.indented(|body| {
+            body.line(format!("old_given := {};", changed(old, "NEW", "OLD")));
+            body.line(format!("new_given := {};", changed(new, "NEW", "OLD")));
+        });
+        body.line("END IF;");
+    }
+
+    fn conflict(&self, body: &mut Body, sync: &Sync, artifact: &str, on_conflict: OnConflict) {
+        body.line("-- rule: conflict");
+        body.line(format!(
+            "PERFORM pg_catalog.nextval({}::pg_catalog.regclass);",
+            quote_literal(&conflicts_sequence(artifact))
+        ));
+        match on_conflict {
+            OnConflict::New => self.old_follows(body),
+            OnConflict::Old => {
+                self.new_follows(body);
+                body.line("old_write := true;");
+            }
+            OnConflict::Error => {
+                let old = names(&self.mapping.old);
+                let new = names(&self.mapping.new);
+                body.line("RAISE EXCEPTION USING");
+                body.indented(|body| {
+                    let detail = format!(
+                        "Both {old} and {new} were given, and neither follows from the other."
+                    );
+                    let hint = format!(
+                        "A migration keeps these columns in step. Write {old} or {new}, or both \
+                         consistently; a row copied as a whole must leave out the columns that \
+                         its writer does not know."
+                    );
+                    let message = format!(
+                        "old and new columns of {} contradict each other in this write",
+                        sync.table
+                    );
+                    body.line(format!("ERRCODE = '{CONFLICT_SQLSTATE}',"));
+                    body.line(format!("MESSAGE = {},", quote_literal(&message)));
+                    body.line(format!("DETAIL = {},", quote_literal(&detail)));
+                    body.line(format!("HINT = {},", quote_literal(&hint)));
+                    body.line("SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME;");
+                });
+            }
+        }
+    }
+
+    fn fill(&self, body: &mut Body) {
+        let mapping = self.mapping;
+        let new_changed = changed(&mapping.new, "NEW", "OLD");
+        if !mapping.old.is_empty() {
+            body.line("IF TG_OP = 'UPDATE' THEN");
+            body.indented(|body| {
+                body.line("-- rule: follow");
+                body.line(format!(
+                    "IF {} AND NOT {new_changed}",
+                    changed(&mapping.old, "NEW", "OLD")
+                ));
+                body.line(format!("AND {} THEN", differs_from_up(mapping, "NEW")));
+                body.indented(|body| {
+                    self.new_follows(body);
+                    body.line("old_write := true;");
+                });
+                body.line("END IF;");
+            });
+            body.line("END IF;");
+        }
+        body.lines(&[
+            "-- rule: fill",
+            "-- The writer left it out, or nobody has filled this row yet.",
+            &format!("IF {} THEN", unfilled(mapping, "NEW")),
+        ]);
+        body.indented(|body| {
+            self.new_follows(body);
+            body.line("IF TG_OP = 'INSERT' THEN");
+            body.line("    old_write := true;");
+            if mapping.old.is_empty() {
+                body.line(format!("ELSIF {new_changed} THEN"));
+                body.line("    old_write := true;");
+            }
+            body.line("END IF;");
+        });
+        body.line("END IF;");
+    }
+
+    fn derived(&self, body: &mut Body) {
+        body.line("-- rule: derived");
+        body.line(format!("IF {} THEN", differs_from_up(self.mapping, "NEW")));
+        body.indented(|body| self.new_follows(body));
+        body.line("END IF;");
+    }
+
+    fn omitted(&self, body: &mut Body) {
+        body.line("IF TG_OP = 'INSERT' THEN");
+        body.indented(|body| {
+            body.line("-- rule: omitted");
+            for (old, down) in self.mapping.old.iter().zip(downs(self.mapping)) {
+                let target = column("NEW", &old.name);
+                body.line(format!("IF {target} IS NOT DISTINCT FROM NULL THEN"));
+                body.indented(|body| {
+                    body.line(format!("{target} := {};", down.on("NEW")));
+                    if self.looping {
+                        body.line(format!("moved := moved OR {target} IS DISTINCT FROM NULL;"));
+                    }
+                });
+                body.line("END IF;");
+            }
+        });
+        body.line("END IF;");
+    }
+}
+
+fn note_old_write(body: &mut Body, artifact: &str) {
+    let sequence = quote_literal(&seen_sequence(artifact));
+    body.line("IF old_write THEN");
+    body.indented(|body| {
+        body.lines(&[
+            "-- rule: seen",
+            "-- The time of the last write of an old version, at most once a second. A sequence",
+            "-- takes no row lock, and keeps its value when the writer rolls back.",
+            "now_ms := (EXTRACT(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint;",
+            &format!(
+                "IF COALESCE(pg_catalog.pg_sequence_last_value({sequence}::pg_catalog.regclass), 0)"
+            ),
+            "    NOT BETWEEN now_ms - 1000 AND now_ms THEN",
+            &format!("    PERFORM pg_catalog.setval({sequence}::pg_catalog.regclass, now_ms);"),
+            "END IF;",
+        ]);
+    });
+    body.line("END IF;");
+}

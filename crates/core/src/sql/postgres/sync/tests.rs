@@ -1,0 +1,119 @@
+use super::*;
+use crate::expr::{Expr, Volatility};
+use crate::step::OnConflict;
+
+fn expr(template: &str, columns: &[&str]) -> Expr {
+    Expr {
+        template: template.into(),
+        columns: columns.iter().map(|c| (*c).to_owned()).collect(),
+        volatility: Volatility::Immutable,
+    }
+}
+
+fn col(name: &str, type_name: &str) -> MappedColumn {
+    MappedColumn {
+        name: name.into(),
+        type_name: type_name.into(),
+        default: None,
+    }
+}
+
+fn mapping(old: Vec<MappedColumn>, new: Vec<MappedColumn>, rule: Rule) -> Mapping {
+    Mapping {
+        operation: 0,
+        old,
+        new,
+        rule,
+        required: false,
+    }
+}
+
+fn orders() -> Sync {
+    Sync {
+        table: TableName::new("public", "orders"),
+        children: vec![],
+        mappings: vec![
+            mapping(
+                vec![col("amount", "integer")],
+                vec![col("amount_exact", "numeric(10,2)")],
+                Rule::Pair {
+                    up: vec![expr("(pontoon_row.amount)::numeric", &["amount"])],
+                    down: vec![expr(
+                        "(pontoon_row.amount_exact)::integer",
+                        &["amount_exact"],
+                    )],
+                    on_conflict: OnConflict::Error,
+                },
+            ),
+            mapping(
+                vec![col("email", "text")],
+                vec![col("email_normalized", "text")],
+                Rule::Fill {
+                    up: vec![expr("lower(pontoon_row.email)", &["email"])],
+                },
+            ),
+        ],
+    }
+}
+
+#[test]
+fn a_table_with_two_mappings() {
+    insta::assert_snapshot!(install(&orders(), "7f3a_orders", Conditions::InWhen).join(";\n"));
+    insta::assert_snapshot!("drop", drop(&orders(), "7f3a_orders").join(";\n"));
+}
+
+#[test]
+fn mappings_that_share_columns_repeat() {
+    let mut sync = orders();
+    sync.children = vec![TableName::new("public", "orders_old")];
+    sync.mappings = vec![
+        mapping(
+            vec![col("a", "text")],
+            vec![col("b", "text")],
+            Rule::Pair {
+                up: vec![expr("upper(pontoon_row.a)", &["a"])],
+                down: vec![expr("lower(pontoon_row.b)", &["b"])],
+                on_conflict: OnConflict::Old,
+            },
+        ),
+        mapping(
+            vec![col("a", "text")],
+            vec![col("c", "text")],
+            Rule::Derived {
+                up: vec![expr("md5(pontoon_row.a)", &["a"])],
+            },
+        ),
+        mapping(
+            vec![col("legacy", "text")],
+            vec![],
+            Rule::Omitted {
+                down: vec![expr("'none'::text", &[])],
+            },
+        ),
+    ];
+    insta::assert_snapshot!(install(&sync, "7f3a_orders", Conditions::InBody).join(";\n"));
+}
+
+#[test]
+fn a_trigger_that_could_never_fire_is_not_created() {
+    let mut sync = orders();
+    sync.mappings = vec![mapping(
+        vec![col("legacy", "text")],
+        vec![],
+        Rule::Omitted {
+            down: vec![expr("'none'::text", &[])],
+        },
+    )];
+    assert_eq!(trigger_names(&sync, "a"), ["!pontoon_a_i", "~~pontoon_a_i"]);
+}
+
+#[test]
+fn settings_that_an_expression_reads_keep_it_out_of_when() {
+    let mut sync = orders();
+    if let Rule::Fill { up } = &mut sync.mappings[1].rule {
+        up[0].volatility = Volatility::Stable;
+    }
+    let when = condition(&sync, Event::Update, Conditions::InWhen);
+    assert!(when.contains("(NEW.amount)::numeric"), "{when}");
+    assert!(!when.contains("lower"), "{when}");
+}
