@@ -6,5 +6,6 @@
 
 pub mod db;
 pub mod event;
+pub mod retry;
 pub mod run;
 pub mod status;

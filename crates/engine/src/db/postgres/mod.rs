@@ -10,6 +10,7 @@
     reason = "`impl Database` and the modules of the batches land right after this"
 )]
 
+pub mod connect;
 mod fence;
 mod session;
 mod sqlstate;
