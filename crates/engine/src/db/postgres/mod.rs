@@ -18,12 +18,9 @@ mod store;
 
 use std::sync::Arc;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
-use tokio_postgres::{Config, NoTls};
-
+use self::connect::{ConnectOptions, Pool, Purpose};
 use self::session::Session;
-use self::sqlstate::classify;
-use super::{DbError, ErrorKind};
+use super::DbError;
 
 pub use self::store::schema::{SCHEMA_VERSION, init_sql};
 
@@ -34,75 +31,54 @@ pub struct Postgres {
 }
 
 struct Inner {
-    config: Config,
-    pool: Pool,
+    options: ConnectOptions,
+    /// Short transactions on our own tables. Apart from the batches', so that
+    /// the lease is renewed also when every batch connection is out.
+    control: Pool,
+    batches: Pool,
 }
 
+/// Connections for our own tables, and for batches; opened on demand.
+const CONTROL_CONNECTIONS: usize = 8;
+const BATCH_CONNECTIONS: usize = 16;
+
 impl std::fmt::Debug for Postgres {
-    /// Without the connection's parameters: they hold the password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Postgres")
+        write!(f, "Postgres({})", self.inner.options.display())
     }
 }
 
 impl Postgres {
-    /// A database at this URL. Nothing is connected yet.
+    /// The database that these options lead to. Nothing is connected yet.
     ///
     /// # Errors
-    /// When the URL cannot be read; it is not repeated in the message.
-    pub fn new(url: &str) -> Result<Self, DbError> {
-        let config: Config = url.parse().map_err(|_| {
-            DbError::new(
-                ErrorKind::Rejected,
-                "read the database URL: expected postgresql://user@host/database",
-            )
-        })?;
-        let manager = Manager::from_config(
-            config.clone(),
-            NoTls,
-            ManagerConfig {
-                recycling_method: RecyclingMethod::Fast,
-            },
-        );
-        let pool = Pool::builder(manager)
-            .max_size(16)
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(|error| {
-                DbError::new(ErrorKind::Internal, format!("make the pool: {error}"))
-            })?;
+    /// When the pools cannot be made.
+    pub fn new(options: ConnectOptions) -> Result<Self, DbError> {
+        let control = Pool::new(&options, Purpose::Control, CONTROL_CONNECTIONS)?;
+        let batches = Pool::new(&options, Purpose::Batch, BATCH_CONNECTIONS)?;
         Ok(Self {
-            inner: Arc::new(Inner { config, pool }),
+            inner: Arc::new(Inner {
+                options,
+                control,
+                batches,
+            }),
         })
     }
-    /// A connection of the pool, for short transactions.
+
+    /// A pooled connection for a short transaction on our own tables.
     pub(crate) async fn session(&self) -> Result<Session, DbError> {
-        match self.inner.pool.get().await {
-            Ok(object) => Ok(Session::pooled(object)),
-            Err(deadpool_postgres::PoolError::Backend(error)) => {
-                Err(classify(&error, "connect to the database"))
-            }
-            Err(error) => Err(DbError::new(
-                ErrorKind::Unreachable,
-                format!("connect to the database: {error}"),
-            )),
-        }
+        Ok(Session::pooled(self.inner.control.get().await?))
     }
 
-    /// A connection of its own, for guarded and concurrent steps: no other
-    /// task ever shares its backend.
-    pub(crate) async fn own_session(&self) -> Result<Session, DbError> {
-        let (client, connection) = self
-            .inner
-            .config
-            .connect(NoTls)
-            .await
-            .map_err(|error| classify(&error, "connect to the database"))?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!("a connection ended: {error}");
-            }
-        });
-        Ok(Session::own(client))
+    /// A pooled connection for a batch or a chunk of a verify pass.
+    pub(crate) async fn batch_session(&self) -> Result<Session, DbError> {
+        Ok(Session::pooled(self.inner.batches.get().await?))
+    }
+
+    /// A connection of its own, for guarded and concurrent steps and for
+    /// whoever watches them: no other task ever shares its backend.
+    pub(crate) async fn own_session(&self, purpose: Purpose) -> Result<Session, DbError> {
+        let connection = connect::connect(&self.inner.options, purpose).await?;
+        Ok(Session::own(connection))
     }
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
+use super::connect;
 use super::sqlstate::classify;
 use crate::db::{DbError, ErrorKind};
 
@@ -23,7 +24,7 @@ SET LOCAL lock_timeout = '10s';
 /// Where a session's connection comes from.
 enum Connection {
     Pooled(deadpool_postgres::Object),
-    Own(Client),
+    Own(connect::Connection),
 }
 
 /// A connection between transactions.
@@ -40,9 +41,9 @@ impl Session {
         }
     }
 
-    pub(crate) fn own(client: Client) -> Self {
+    pub(crate) fn own(connection: connect::Connection) -> Self {
         Self {
-            connection: Some(Connection::Own(client)),
+            connection: Some(Connection::Own(connection)),
             clean: AtomicBool::new(true),
         }
     }
