@@ -243,15 +243,39 @@ pub struct Record {
     pub event: Event,
 }
 
+/// What a sink does with an event, and with the run that it belongs to when
+/// that is known.
+type Receive = dyn Fn(Option<Uuid>, Event) + Send + Sync;
+
 /// Where events go. Cloned freely; never blocks and never fails: a sink that
 /// cannot keep up loses progress events, not the run.
 #[derive(Clone)]
-pub struct Sink(std::sync::Arc<dyn Fn(Event) + Send + Sync>);
+pub struct Sink {
+    receive: std::sync::Arc<Receive>,
+    run: Option<Uuid>,
+}
 
 impl Sink {
     /// A sink that calls `receive` for each event.
     pub fn new(receive: impl Fn(Event) + Send + Sync + 'static) -> Self {
-        Self(std::sync::Arc::new(receive))
+        Self::with_run(move |_, event| receive(event))
+    }
+
+    /// A sink that is also told the run, once [`Sink::of`] has named it.
+    pub fn with_run(receive: impl Fn(Option<Uuid>, Event) + Send + Sync + 'static) -> Self {
+        Self {
+            receive: std::sync::Arc::new(receive),
+            run: None,
+        }
+    }
+
+    /// The same sink for the events of this run.
+    #[must_use]
+    pub fn of(&self, run: Uuid) -> Self {
+        Self {
+            receive: self.receive.clone(),
+            run: Some(run),
+        }
     }
 
     /// Drops every event.
@@ -261,7 +285,7 @@ impl Sink {
 
     /// Tells what happened.
     pub fn emit(&self, event: Event) {
-        (self.0)(event);
+        (self.receive)(self.run, event);
     }
 }
 
