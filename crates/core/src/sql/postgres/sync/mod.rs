@@ -45,6 +45,8 @@
 
 mod function;
 
+use sha2::{Digest, Sha256};
+
 use super::mapping::{
     all_null, any_of, changed, column, differs_from_up, downs, in_step, pin_text, pins,
     reads_settings, unfilled,
@@ -104,6 +106,21 @@ impl Place {
             Place::Last => "last",
         }
     }
+}
+
+/// The name of a table's dual write within a run: readable, and different for
+/// tables of the same name in two schemas. `run` is as in
+/// [`Rendering::run`](super::Rendering::run).
+pub fn artifact(run: &str, table: &TableName) -> String {
+    let readable: String = table
+        .name
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '_')
+        .take(24)
+        .collect();
+    let digest = Sha256::digest(quote_table(table).as_bytes());
+    let word: String = digest[..3].iter().map(|b| format!("{b:02x}")).collect();
+    format!("{run}_{readable}_{word}")
 }
 
 /// The function, quoted and qualified, without its parentheses.

@@ -117,3 +117,14 @@ fn settings_that_an_expression_reads_keep_it_out_of_when() {
     assert!(when.contains("(NEW.amount)::numeric"), "{when}");
     assert!(!when.contains("lower"), "{when}");
 }
+
+#[test]
+fn artifacts_of_two_schemas_differ_and_fit() {
+    let long = "a_very_long_table_name_of_sixty_three_bytes_as_postgresql_allows_";
+    let one = artifact("0123456789abcdef", &TableName::new("public", long));
+    let other = artifact("0123456789abcdef", &TableName::new("app", long));
+    assert_ne!(one, other);
+    assert!(one.len() <= MAX_ARTIFACT_BYTES, "{one}");
+    let odd = artifact("7f3a", &TableName::new("public", "Straße \"x\""));
+    assert!(odd.starts_with("7f3a_Straex_"), "{odd}");
+}
