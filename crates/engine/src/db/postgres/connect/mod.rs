@@ -15,6 +15,7 @@
 //! it cannot give.
 
 mod error;
+mod hosts;
 mod options;
 mod params;
 mod passfile;

@@ -17,7 +17,8 @@ use tokio_postgres::{AsyncMessage, CancelToken, Client, NoTls, SimpleQueryMessag
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::{ConnectError, suggests_plain_text};
-use super::options::{ConnectOptions, Host, Place, Purpose, Secret, Target};
+use super::hosts::{Host, Place};
+use super::options::{ConnectOptions, Purpose, Secret, Target};
 use super::tls::{self, SslMode};
 
 /// How long [`Connection::close`] waits for the farewell to be sent.
