@@ -11,5 +11,6 @@ pub mod lower;
 pub mod name;
 pub mod ops;
 pub mod plan;
+pub mod preview;
 pub mod sql;
 pub mod step;

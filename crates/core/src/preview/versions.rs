@@ -1,0 +1,162 @@
+//! What old and new application versions may read and write after a phase.
+
+use serde::Serialize;
+
+use crate::step::{Action, Change, Mapping, Phase, Program, Rule};
+
+/// Sentences for each version.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Versions {
+    /// Versions that know the old shape only.
+    pub old: Vec<String>,
+    /// Versions that know the new shape.
+    pub new: Vec<String>,
+}
+
+/// What may be done once `phase` is over.
+pub(super) fn after(program: &Program, phase: Phase) -> Versions {
+    let mut versions = Versions::default();
+    match phase {
+        Phase::Expand => {
+            versions.old.push("Read and write as before.".to_owned());
+            versions.new.push(
+                "Not yet: new columns stand there, but nothing keeps them in step.".to_owned(),
+            );
+        }
+        Phase::DualWrite | Phase::Backfill => {
+            versions.old.push("Read and write as before.".to_owned());
+            for (table, mapping) in mappings(program) {
+                if let Some(text) = may_write(&table, mapping) {
+                    versions.new.push(text);
+                }
+            }
+            if phase == Phase::DualWrite && mappings(program).any(|(_, mapping)| is_filled(mapping))
+            {
+                versions.new.push(
+                    "Do not rely on reading new columns yet: rows that nobody has written since are not filled.".to_owned(),
+                );
+            }
+        }
+        Phase::Verify => {
+            versions.old.push("Read and write as before.".to_owned());
+            versions
+                .new
+                .push("Read and write: every row holds both shapes.".to_owned());
+        }
+        Phase::Contract => after_contract(program, &mut versions),
+    }
+    versions
+}
+
+fn after_contract(program: &Program, versions: &mut Versions) {
+    for step in program
+        .steps
+        .iter()
+        .filter(|step| step.phase == Phase::Contract)
+    {
+        let Action::Ddl(ddl) = &step.action else {
+            continue;
+        };
+        for change in &ddl.changes {
+            if let Some(text) = breaks(change, &ddl.changes) {
+                versions.old.push(text);
+            }
+        }
+    }
+    if versions.old.is_empty() {
+        versions.old.push("Read and write as before.".to_owned());
+    }
+    versions.new.push("Read and write.".to_owned());
+}
+
+/// What a change takes from versions that know the old shape only.
+fn breaks(change: &Change, all: &[Change]) -> Option<String> {
+    match change {
+        Change::DropTable { table, .. } => Some(format!("{table} is gone.")),
+        Change::DropColumn { table, column } => {
+            // A second column that another one replaces was never theirs.
+            let renamed_to = all.iter().any(|other| {
+                matches!(other, Change::RenameColumn { table: on, to, .. } if on == table && to == column)
+            });
+            (!renamed_to).then(|| format!("{table}.{column} is gone."))
+        }
+        Change::RenameColumn { table, from, to } => {
+            (!from.starts_with("_pontoon_")).then(|| format!("{table}.{from} is called {to}."))
+        }
+        Change::SetNotNull { table, column } => {
+            Some(format!("Writing NULL to {table}.{column} fails."))
+        }
+        Change::SetDefault {
+            table,
+            column,
+            default: None,
+        } => Some(format!("{table}.{column} has no default any more.")),
+        Change::AddConstraint {
+            table, constraint, ..
+        } if !constraint.name.starts_with("_pontoon_") => Some(format!(
+            "Writes to {table} that violate {} fail.",
+            constraint.name
+        )),
+        Change::CreateTable { .. }
+        | Change::AddColumn { .. }
+        | Change::SetDefault { .. }
+        | Change::DropNotNull { .. }
+        | Change::AddConstraint { .. }
+        | Change::DropConstraint { .. }
+        | Change::CommentOnColumn { .. }
+        | Change::GrantColumn { .. }
+        | Change::DropSync { .. } => None,
+    }
+}
+
+fn mappings(program: &Program) -> impl Iterator<Item = (String, &Mapping)> {
+    program
+        .steps
+        .iter()
+        .filter_map(|step| match &step.action {
+            Action::Sync(sync) => Some(sync),
+            _ => None,
+        })
+        .flat_map(|sync| {
+            sync.mappings
+                .iter()
+                .map(|mapping| (sync.table.to_string(), mapping))
+        })
+}
+
+fn is_filled(mapping: &Mapping) -> bool {
+    match mapping.rule {
+        Rule::Pair { .. } | Rule::Fill { .. } | Rule::Derived { .. } => true,
+        Rule::Omitted { .. } => false,
+    }
+}
+
+fn may_write(table: &str, mapping: &Mapping) -> Option<String> {
+    let list = |columns: &[crate::step::MappedColumn]| {
+        columns
+            .iter()
+            .map(|column| column.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let new = list(&mapping.new);
+    let old = list(&mapping.old);
+    match &mapping.rule {
+        Rule::Pair { .. } => Some(format!(
+            "May write {table} ({new}) instead of ({old}): the other side follows."
+        )),
+        Rule::Fill { .. } if mapping.old.is_empty() => {
+            Some(format!("A NULL written to {table} ({new}) is replaced."))
+        }
+        Rule::Fill { .. } => Some(format!(
+            "May write {table} ({new}); left out, it is computed from ({old})."
+        )),
+        Rule::Derived { .. } if mapping.new.iter().all(|c| c.name.starts_with("_pontoon_")) => None,
+        Rule::Derived { .. } => Some(format!(
+            "May read {table} ({new}) once it is filled; it is computed on every write."
+        )),
+        Rule::Omitted { .. } => Some(format!(
+            "May leave {table} ({old}) out of an INSERT: it is filled for old versions."
+        )),
+    }
+}
