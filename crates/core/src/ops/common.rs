@@ -1,6 +1,6 @@
 //! Values that several operations share.
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::name::TableName;
@@ -11,7 +11,7 @@ use crate::name::TableName;
 #[serde(untagged)]
 pub enum TableRef {
     /// The short form.
-    Short(String),
+    Short(#[schemars(extend("format" = "qualified-name"))] String),
     /// The exact form.
     Exact(ExactName),
 }
@@ -22,8 +22,10 @@ pub enum TableRef {
 pub struct ExactName {
     /// The schema; the plan's when left out.
     #[serde(default)]
+    #[schemars(extend("format" = "schema-name"))]
     pub schema: Option<String>,
     /// The name.
+    #[schemars(extend("format" = "identifier"))]
     pub name: String,
 }
 
@@ -42,12 +44,14 @@ impl TableRef {
     }
 }
 
-/// A SQL expression: text, or one text per database.
+/// A SQL expression: text, or one text per database. A number, `true`, `false`
+/// and `null` need no quotes in YAML; a text constant needs SQL's own:
+/// `"'pending'"`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum SqlExpr {
     /// The same everywhere.
-    Any(String),
+    Any(#[schemars(schema_with = "expression")] String),
     /// One per database.
     Each(PerDatabase),
 }
@@ -57,6 +61,7 @@ pub enum SqlExpr {
 #[serde(deny_unknown_fields)]
 pub struct PerDatabase {
     /// For PostgreSQL.
+    #[schemars(schema_with = "expression")]
     pub postgresql: String,
     /// For SQLite.
     #[serde(default)]
@@ -71,6 +76,38 @@ impl SqlExpr {
             SqlExpr::Each(each) => &each.postgresql,
         }
     }
+}
+
+/// The schema of one SQL expression. YAML reads `0`, `true` and `NULL` as other
+/// kinds than text, and all of them are SQL.
+fn expression(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": ["string", "number", "boolean", "null"], "format": "sql-expression"})
+}
+
+/// The schema of a list of at least one name.
+pub(crate) fn names(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = names_or_none(generator);
+    schema.insert("minItems".into(), 1.into());
+    schema
+}
+
+/// The schema of a list of names.
+pub(crate) fn names_or_none(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "items": {"type": "string", "format": "identifier"},
+        "uniqueItems": true,
+    })
+}
+
+/// The schema of `set`: columns and their values.
+pub(crate) fn assignments(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "minProperties": 1,
+        "propertyNames": {"format": "identifier"},
+        "additionalProperties": generator.subschema_for::<SqlExpr>(),
+    })
 }
 
 /// For serde: a key that is true when it is left out.

@@ -1,4 +1,28 @@
 //! Plans: what a person wants, as typed data with the places it came from.
+//!
+//! A file is read in four strides. [`node`] makes a tree of the YAML that
+//! remembers where everything stands; [`shape`] holds the tree against the
+//! JSON Schema that is derived from [`file`] and the operations, key by key;
+//! [`operations`] and [`conflicts`] judge what a schema cannot say; and only
+//! what passed becomes a [`Plan`]. Every finding is a [`Diagnostic`] that
+//! points at the exact field, and all of a file's findings come at once.
+//!
+//! Nothing here knows a database: whether a table, a type or a function
+//! exists is asked later, by lowering.
+
+pub mod config;
+mod conflicts;
+mod diagnostic;
+pub mod file;
+mod formats;
+mod hash;
+mod load;
+mod node;
+mod operations;
+mod schema;
+mod shape;
+pub mod signals;
+mod sql_text;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,6 +31,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::ops::Operation;
 use crate::step::{CursorKind, Phase};
+
+pub use config::{Ceilings, Config};
+pub use diagnostic::{Diagnostic, render_all};
+pub use hash::{describe_change, operations_hash, operations_json};
+pub use load::load;
+pub use schema::{config_schema, schema};
+
+use diagnostic::{SourceText, Span};
+use node::{Kind, Node};
 
 /// A plan that has passed every check that needs no database.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +66,43 @@ pub struct Plan {
     pub acknowledge: Vec<String>,
     /// In the author's order.
     pub operations: Vec<Located<Operation>>,
+    /// Where its bounds were written.
+    pub origin: Origin,
+}
+
+/// Which keys of `limits`, `backfill`, `throttle` and `gates` a plan wrote
+/// itself, and where. Empty for a plan that was made in code: its values then
+/// count as defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    source: SourceText,
+    spans: BTreeMap<String, Span>,
+}
+
+impl Origin {
+    fn new(source: &SourceText, root: &Node) -> Self {
+        let mut spans = BTreeMap::new();
+        for section in ["limits", "backfill", "throttle", "gates"] {
+            let Some(node) = root.get(section) else {
+                continue;
+            };
+            spans.insert(section.to_owned(), node.span.clone());
+            if let Kind::Map(entries) = &node.kind {
+                for (key, value) in entries {
+                    spans.insert(format!("{section}.{}", key.text), value.span.clone());
+                }
+            }
+        }
+        Self {
+            source: source.clone(),
+            spans,
+        }
+    }
+
+    /// Did the plan write this key? `limits.max_lock_duration`, `gates`.
+    pub fn wrote(&self, key: &str) -> bool {
+        self.spans.contains_key(key)
+    }
 }
 
 /// A value and where it stands.

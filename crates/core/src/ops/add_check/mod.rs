@@ -17,6 +17,7 @@ pub struct AddCheck {
     /// The table.
     pub table: TableRef,
     /// The constraint's name.
+    #[schemars(extend("format" = "identifier"))]
     pub name: String,
     /// What each row must satisfy.
     pub check: SqlExpr,

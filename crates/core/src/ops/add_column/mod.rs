@@ -35,8 +35,10 @@ pub struct AddColumn {
 #[serde(deny_unknown_fields)]
 pub struct AddedColumn {
     /// Its name.
+    #[schemars(extend("format" = "identifier"))]
     pub name: String,
     /// Its type.
+    #[schemars(extend("format" = "sql-type"))]
     pub r#type: String,
     /// May it hold NULL? Default: true.
     #[serde(default = "yes")]

@@ -18,8 +18,10 @@ pub struct AddForeignKey {
     /// The referencing table.
     pub table: TableRef,
     /// The constraint's name.
+    #[schemars(extend("format" = "identifier"))]
     pub name: String,
     /// In key order.
+    #[schemars(schema_with = "crate::ops::common::names")]
     pub columns: Vec<String>,
     /// Where it points.
     pub references: References,
@@ -44,6 +46,7 @@ pub struct References {
     /// The referenced table.
     pub table: TableRef,
     /// Its columns, in key order.
+    #[schemars(schema_with = "crate::ops::common::names")]
     pub columns: Vec<String>,
 }
 

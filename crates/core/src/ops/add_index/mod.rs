@@ -17,8 +17,10 @@ pub struct AddIndex {
     /// The table.
     pub table: TableRef,
     /// The index's name.
+    #[schemars(extend("format" = "identifier"))]
     pub name: String,
     /// Its keys, in order.
+    #[schemars(length(min = 1))]
     pub columns: Vec<IndexColumn>,
     /// UNIQUE; enforced from contract on.
     #[serde(default)]
@@ -28,9 +30,11 @@ pub struct AddIndex {
     pub r#where: Option<SqlExpr>,
     /// `btree` (default), `gin`, `gist`, `brin`, `hash`, `spgist` or an extension's.
     #[serde(default)]
+    #[schemars(extend("format" = "identifier"))]
     pub method: Option<String>,
     /// Columns that are stored beside the key.
     #[serde(default)]
+    #[schemars(schema_with = "crate::ops::common::names_or_none")]
     pub include: Vec<String>,
 }
 
@@ -39,7 +43,7 @@ pub struct AddIndex {
 #[serde(untagged)]
 pub enum IndexColumn {
     /// A column.
-    Name(String),
+    Name(#[schemars(extend("format" = "identifier"))] String),
     /// A column or an expression with its options.
     Key(IndexKeySpec),
 }
@@ -50,6 +54,7 @@ pub enum IndexColumn {
 pub struct IndexKeySpec {
     /// A column.
     #[serde(default)]
+    #[schemars(extend("format" = "identifier"))]
     pub column: Option<String>,
     /// An expression over the row.
     #[serde(default)]

@@ -17,8 +17,10 @@ pub struct AddUnique {
     /// The table.
     pub table: TableRef,
     /// The constraint's name.
+    #[schemars(extend("format" = "identifier"))]
     pub name: String,
     /// In key order.
+    #[schemars(schema_with = "crate::ops::common::names")]
     pub columns: Vec<String>,
 }
 

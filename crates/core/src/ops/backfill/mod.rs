@@ -19,6 +19,7 @@ pub struct BackfillRows {
     /// The table.
     pub table: TableRef,
     /// Columns and their new values.
+    #[schemars(schema_with = "crate::ops::common::assignments")]
     pub set: BTreeMap<String, SqlExpr>,
     /// Which rows; `set` must make it false.
     pub r#where: SqlExpr,
@@ -44,6 +45,7 @@ pub enum BackfillUndo {
 #[serde(deny_unknown_fields)]
 pub struct UndoRows {
     /// Columns and their values.
+    #[schemars(schema_with = "crate::ops::common::assignments")]
     pub set: BTreeMap<String, SqlExpr>,
     /// Which rows; `set` must make it false.
     pub r#where: SqlExpr,

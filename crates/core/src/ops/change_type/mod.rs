@@ -20,11 +20,14 @@ pub struct ChangeType {
     /// The table.
     pub table: TableRef,
     /// The column.
+    #[schemars(extend("format" = "identifier"))]
     pub column: String,
     /// The new type.
+    #[schemars(extend("format" = "sql-type"))]
     pub to: String,
     /// The column that new versions use before contract; without it the second column is hidden.
     #[serde(default)]
+    #[schemars(extend("format" = "identifier"))]
     pub r#as: Option<String>,
     /// The new value from the old columns. Default: a cast.
     #[serde(default)]

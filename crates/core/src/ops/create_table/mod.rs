@@ -18,9 +18,11 @@ pub struct CreateTable {
     /// The new table.
     pub table: TableRef,
     /// At least one.
+    #[schemars(length(min = 1))]
     pub columns: Vec<NewColumn>,
     /// Columns of the primary key, in order.
     #[serde(default)]
+    #[schemars(schema_with = "crate::ops::common::names_or_none")]
     pub primary_key: Vec<String>,
     /// The table's comment.
     #[serde(default)]
@@ -32,8 +34,10 @@ pub struct CreateTable {
 #[serde(deny_unknown_fields)]
 pub struct NewColumn {
     /// Its name.
+    #[schemars(extend("format" = "identifier"))]
     pub name: String,
     /// Its type.
+    #[schemars(extend("format" = "sql-type"))]
     pub r#type: String,
     /// May it hold NULL? Default: true.
     #[serde(default = "yes")]

@@ -16,6 +16,7 @@ pub struct DropColumn {
     /// The table.
     pub table: TableRef,
     /// The column.
+    #[schemars(extend("format" = "identifier"))]
     pub column: String,
     /// What an INSERT that leaves the column out stores until contract.
     #[serde(default)]

@@ -17,6 +17,7 @@ pub struct DropConstraint {
     /// The table.
     pub table: TableRef,
     /// The constraint's name.
+    #[schemars(extend("format" = "identifier"))]
     pub name: String,
 }
 

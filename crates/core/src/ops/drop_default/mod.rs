@@ -16,6 +16,7 @@ pub struct DropDefault {
     /// The table.
     pub table: TableRef,
     /// The column.
+    #[schemars(extend("format" = "identifier"))]
     pub column: String,
 }
 

@@ -18,6 +18,7 @@ pub struct DropNotNull {
     /// The table.
     pub table: TableRef,
     /// The column.
+    #[schemars(extend("format" = "identifier"))]
     pub column: String,
 }
 

@@ -19,8 +19,10 @@ pub struct RenameColumn {
     /// The table.
     pub table: TableRef,
     /// The present name.
+    #[schemars(extend("format" = "identifier"))]
     pub from: String,
     /// The new name.
+    #[schemars(extend("format" = "identifier"))]
     pub to: String,
     /// What a write that gives both names different values means. Default: error.
     #[serde(default)]

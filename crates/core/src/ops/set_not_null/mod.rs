@@ -16,6 +16,7 @@ pub struct SetNotNull {
     /// The table.
     pub table: TableRef,
     /// The column.
+    #[schemars(extend("format" = "identifier"))]
     pub column: String,
     /// What replaces a NULL, in present rows and in writes until contract.
     #[serde(default)]

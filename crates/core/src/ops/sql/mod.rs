@@ -16,6 +16,7 @@ pub struct Sql {
     /// When it runs.
     pub phase: Phase,
     /// One or more statements, run in one transaction.
+    #[schemars(extend("format" = "sql-statements"))]
     pub run: String,
     /// The way back.
     pub undo: SqlUndo,
@@ -28,7 +29,7 @@ pub enum SqlUndo {
     /// `{impossible: why}`.
     Impossible(Impossible),
     /// `nothing`, or SQL that takes it back.
-    Text(String),
+    Text(#[schemars(extend("format" = "sql-undo"))] String),
 }
 
 /// There is no way back.
@@ -36,6 +37,7 @@ pub enum SqlUndo {
 #[serde(deny_unknown_fields)]
 pub struct Impossible {
     /// Why.
+    #[schemars(length(min = 1))]
     pub impossible: String,
 }
 

@@ -1,0 +1,538 @@
+//! What the operations of one plan may not say together.
+//!
+//! A column takes part in at most one operation that changes its shape: no
+//! row says which application version wrote it, so a chain (a→b, b→c), a swap
+//! of names or the reuse of a dropped name could not be told apart. Two plans,
+//! one after the other's contract, do the same safely.
+
+use std::collections::BTreeMap;
+
+use super::diagnostic::{Diagnostic, SourceText, Span};
+use super::operations::Written;
+use super::sql_text;
+use crate::name::TableName;
+use crate::ops::Operation;
+use crate::ops::add_index::IndexColumn;
+use crate::ops::common::{SqlExpr, TableRef};
+
+/// What an operation does with a column that it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// `add_column`; with `up` it is filled.
+    Added { filled: bool },
+    /// `drop_column`.
+    Dropped,
+    /// `rename_column`, the present name.
+    RenamedFrom,
+    /// `rename_column`, the new name.
+    RenamedTo,
+    /// `change_type`; with `as` a second column is visible.
+    Retyped { visible: bool },
+    /// `change_type`, the second column.
+    RetypedAs,
+    /// `set_not_null`.
+    NotNull,
+    /// `drop_not_null`.
+    Nullable,
+    /// `set_default`.
+    Default,
+    /// `drop_default`.
+    NoDefault,
+    /// `backfill`.
+    Filled,
+    /// A key of an index or a constraint.
+    Key,
+}
+
+impl Role {
+    /// The operation gives the column another shape.
+    fn reshapes(self) -> bool {
+        match self {
+            Role::Added { .. }
+            | Role::Dropped
+            | Role::RenamedFrom
+            | Role::RenamedTo
+            | Role::Retyped { .. }
+            | Role::RetypedAs => true,
+            Role::NotNull
+            | Role::Nullable
+            | Role::Default
+            | Role::NoDefault
+            | Role::Filled
+            | Role::Key => false,
+        }
+    }
+
+    /// The operation adds the column.
+    fn appears(self) -> bool {
+        matches!(self, Role::Added { .. } | Role::RenamedTo | Role::RetypedAs)
+    }
+}
+
+const TWO_PLANS: &str = "use two plans, the second one after the first one's contract";
+
+/// Why two roles of one column do not go together, as a way out.
+fn clash(one: Role, other: Role) -> Option<&'static str> {
+    if one.reshapes() && other.reshapes() {
+        return Some(TWO_PLANS);
+    }
+    let (shape, rest) = match (one.reshapes(), other.reshapes()) {
+        (true, false) => (one, other),
+        (false, true) => (other, one),
+        _ => {
+            let again = one == other && !matches!(one, Role::Filled | Role::Key);
+            let contrary = matches!(
+                (one, other),
+                (Role::NotNull, Role::Nullable)
+                    | (Role::Nullable, Role::NotNull)
+                    | (Role::Default, Role::NoDefault)
+                    | (Role::NoDefault, Role::Default)
+            );
+            return (again || contrary).then_some("keep one of the two");
+        }
+    };
+    match (shape, rest) {
+        (Role::Added { .. }, Role::Key)
+        | (Role::RetypedAs, Role::Key)
+        | (Role::RenamedFrom, Role::Key) => None,
+        (Role::Added { filled: false }, Role::Filled) => None,
+        (Role::Added { filled: true }, Role::Filled) => Some("`up` fills the column already"),
+        (Role::Added { .. }, _) => Some("say it in `add_column`: `nullable`, `default`, `up`"),
+        (Role::RenamedTo, Role::Key) => {
+            Some("name the column by `from`: what hangs on it follows the rename")
+        }
+        (Role::Retyped { visible: true }, Role::Key) => {
+            Some("name the column by `as`: the old one is dropped at contract")
+        }
+        _ => Some(TWO_PLANS),
+    }
+}
+
+/// A column that an operation names.
+struct Mention {
+    operation: usize,
+    role: Role,
+    span: Span,
+}
+
+/// Checks the operations of a plan against each other. `schema` is the plan's.
+pub(crate) fn check(
+    operations: &[(usize, Written<'_>)],
+    schema: &str,
+    source: &SourceText,
+    out: &mut Vec<Diagnostic>,
+) {
+    let mut check = Check {
+        operations,
+        schema,
+        source,
+        out,
+    };
+    check.columns();
+    check.tables();
+    check.names();
+}
+
+struct Check<'a> {
+    /// Each with its 0-based place in the plan.
+    operations: &'a [(usize, Written<'a>)],
+    schema: &'a str,
+    source: &'a SourceText,
+    out: &'a mut Vec<Diagnostic>,
+}
+
+impl Check<'_> {
+    /// `operation 2 (change_type)`.
+    fn title(&self, index: usize) -> String {
+        let name = self
+            .operations
+            .iter()
+            .find(|(place, _)| *place == index)
+            .map_or("", |(_, written)| written.operation.name());
+        format!("operation {} ({name})", index + 1)
+    }
+
+    fn pair(&mut self, span: &Span, message: String, first: &Span, help: &str) {
+        let finding = self
+            .source
+            .finding(span, message)
+            .help(help)
+            .note(format!("the other place is {}", self.source.place(first)));
+        self.out.push(finding);
+    }
+
+    fn columns(&mut self) {
+        let mut mentions: BTreeMap<(TableName, String), Vec<Mention>> = BTreeMap::new();
+        for (index, written) in self.operations {
+            for (table, column, role, span) in mentioned(written) {
+                mentions
+                    .entry((table.resolve(self.schema), column.to_owned()))
+                    .or_default()
+                    .push(Mention {
+                        operation: *index,
+                        role,
+                        span,
+                    });
+            }
+        }
+        for ((table, column), list) in &mentions {
+            for (place, later) in list.iter().enumerate() {
+                let earlier = list[..place].iter().find_map(|earlier| {
+                    let apart = earlier.operation != later.operation;
+                    let help = clash(earlier.role, later.role).filter(|_| apart)?;
+                    Some((earlier, help))
+                });
+                if let Some((earlier, help)) = earlier {
+                    let message = format!(
+                        "{} and {} both concern column `{column}` of {table}",
+                        self.title(earlier.operation),
+                        self.title(later.operation),
+                    );
+                    let span = earlier.span.clone();
+                    self.pair(&later.span, message, &span, help);
+                }
+            }
+        }
+        self.reads(&mentions);
+    }
+
+    /// `up` reads the old shape: columns that the plan adds have no values yet.
+    fn reads(&mut self, mentions: &BTreeMap<(TableName, String), Vec<Mention>>) {
+        for (index, written) in self.operations {
+            let (table, up) = match written.operation {
+                Operation::AddColumn(it) => (&it.table, it.up.as_ref()),
+                Operation::ChangeType(it) => (&it.table, it.up.as_ref()),
+                _ => continue,
+            };
+            let Some(text) = up.map(SqlExpr::postgresql) else {
+                continue;
+            };
+            let table = table.resolve(self.schema);
+            for (column, at) in sql_text::column_names(text) {
+                let added = mentions
+                    .get(&(table.clone(), column.clone()))
+                    .and_then(|list| list.iter().find(|mention| mention.role.appears()));
+                let Some(added) = added else { continue };
+                let span = self.place_in(written, text, at.start, column.len());
+                let first = added.span.clone();
+                let message = match added.operation == *index {
+                    true => format!("`up` reads `{column}`, the column it is to fill"),
+                    false => format!(
+                        "`up` reads `{column}`, which {} only adds",
+                        self.title(added.operation)
+                    ),
+                };
+                self.pair(
+                    &span,
+                    message,
+                    &first,
+                    "`up` reads the old columns: write the expression out",
+                );
+            }
+        }
+    }
+
+    /// The place of a word in `up`.
+    fn place_in(&self, written: &Written<'_>, text: &str, at: usize, length: usize) -> Span {
+        let node = written
+            .body
+            .get("up")
+            .map(|up| up.get("postgresql").unwrap_or(up));
+        match node.filter(|node| node.text() == Some(text)) {
+            Some(node) => {
+                let start = node.place_of(self.source, at);
+                start..start + length
+            }
+            None => written.span(&["up"]),
+        }
+    }
+
+    /// Tables that the plan creates or drops, against all that names them.
+    fn tables(&mut self) {
+        let mut created: BTreeMap<TableName, (usize, Span)> = BTreeMap::new();
+        let mut dropped: BTreeMap<TableName, (usize, Span)> = BTreeMap::new();
+        for (index, written) in self.operations {
+            let span = written.span(&["table"]);
+            let (map, table) = match written.operation {
+                Operation::CreateTable(it) => (&mut created, it.table.resolve(self.schema)),
+                Operation::DropTable(it) => (&mut dropped, it.table.resolve(self.schema)),
+                _ => continue,
+            };
+            let word = match written.operation {
+                Operation::CreateTable(_) => "created",
+                _ => "dropped",
+            };
+            if let Some((_, first)) = map.get(&table).cloned() {
+                self.pair(
+                    &span,
+                    format!("table {table} is {word} twice"),
+                    &first,
+                    "keep one of the two",
+                );
+            } else {
+                map.insert(table, (*index, span));
+            }
+        }
+        for (index, written) in self.operations {
+            for (table, span) in tables(written, self.schema) {
+                self.against_created(*index, written, &table, &span, &created);
+                if let Some((other, first)) = dropped
+                    .get(&table)
+                    .filter(|(other, _)| other != index)
+                    .cloned()
+                {
+                    let message = format!(
+                        "{} drops table {table}, which {} names",
+                        self.title(other),
+                        self.title(*index)
+                    );
+                    self.pair(&span, message, &first, TWO_PLANS);
+                }
+            }
+        }
+    }
+
+    fn against_created(
+        &mut self,
+        index: usize,
+        written: &Written<'_>,
+        table: &TableName,
+        span: &Span,
+        created: &BTreeMap<TableName, (usize, Span)>,
+    ) {
+        let Some((other, first)) = created
+            .get(table)
+            .filter(|(other, _)| *other != index)
+            .cloned()
+        else {
+            return;
+        };
+        if other > index {
+            let message = format!(
+                "{} names table {table}, which {} creates later",
+                self.title(index),
+                self.title(other)
+            );
+            self.pair(span, message, &first, "move `create_table` up");
+            return;
+        }
+        let own_shape = match written.operation {
+            Operation::AddColumn(_)
+            | Operation::DropColumn(_)
+            | Operation::RenameColumn(_)
+            | Operation::ChangeType(_)
+            | Operation::SetNotNull(_)
+            | Operation::DropNotNull(_)
+            | Operation::SetDefault(_)
+            | Operation::DropDefault(_) => true,
+            Operation::CreateTable(_)
+            | Operation::DropTable(_)
+            | Operation::AddIndex(_)
+            | Operation::DropIndex(_)
+            | Operation::AddCheck(_)
+            | Operation::AddUnique(_)
+            | Operation::AddForeignKey(_)
+            | Operation::DropConstraint(_)
+            | Operation::Backfill(_)
+            | Operation::Sql(_) => false,
+        };
+        if own_shape {
+            let message = format!(
+                "{} changes table {table}, which {} creates",
+                self.title(index),
+                self.title(other)
+            );
+            self.pair(span, message, &first, "say it in `create_table`");
+        }
+    }
+
+    /// Indexes, tables and the constraints of one table: one name, one use.
+    fn names(&mut self) {
+        let mut relations: BTreeMap<TableName, Span> = BTreeMap::new();
+        let mut constraints: BTreeMap<(TableName, String), Span> = BTreeMap::new();
+        for (_, written) in self.operations {
+            let schema = self.schema;
+            let (relation, constraint) = match written.operation {
+                Operation::AddIndex(it) => {
+                    let table = it.table.resolve(schema);
+                    (Some(TableName::new(table.schema, &it.name)), None)
+                }
+                Operation::DropIndex(it) => (Some(it.name.resolve(schema)), None),
+                Operation::AddUnique(it) => {
+                    let table = it.table.resolve(schema);
+                    let index = TableName::new(table.schema.clone(), &it.name);
+                    (Some(index), Some((table, &it.name)))
+                }
+                Operation::AddCheck(it) => (None, Some((it.table.resolve(schema), &it.name))),
+                Operation::AddForeignKey(it) => (None, Some((it.table.resolve(schema), &it.name))),
+                Operation::DropConstraint(it) => (None, Some((it.table.resolve(schema), &it.name))),
+                _ => (None, None),
+            };
+            let span = written.span(&["name"]);
+            let constraint_first = constraint.and_then(|(table, name)| {
+                let key = (table, name.clone());
+                let first = constraints.get(&key).cloned();
+                constraints
+                    .entry(key.clone())
+                    .or_insert_with(|| span.clone());
+                first.map(|first| {
+                    (
+                        format!("constraint `{}` of {} is named twice", key.1, key.0),
+                        first,
+                    )
+                })
+            });
+            let relation_first = relation.and_then(|relation| {
+                let first = relations.get(&relation).cloned();
+                relations
+                    .entry(relation.clone())
+                    .or_insert_with(|| span.clone());
+                first.map(|first| (format!("index {relation} is named twice"), first))
+            });
+            if let Some((message, first)) = constraint_first.or(relation_first) {
+                self.pair(&span, message, &first, "give each a name of its own; to replace one, add the new one first and drop the old one in a later plan");
+            }
+        }
+    }
+}
+
+/// The columns that an operation names, with their places.
+fn mentioned<'a>(written: &'a Written<'_>) -> Vec<(&'a TableRef, &'a str, Role, Span)> {
+    let column = || written.span(&["column"]);
+    match written.operation {
+        Operation::AddColumn(it) => {
+            let role = Role::Added {
+                filled: it.up.is_some(),
+            };
+            vec![(
+                &it.table,
+                &it.column.name,
+                role,
+                written.span(&["column", "name"]),
+            )]
+        }
+        Operation::DropColumn(it) => vec![(&it.table, &it.column, Role::Dropped, column())],
+        Operation::RenameColumn(it) => vec![
+            (
+                &it.table,
+                &it.from,
+                Role::RenamedFrom,
+                written.span(&["from"]),
+            ),
+            (&it.table, &it.to, Role::RenamedTo, written.span(&["to"])),
+        ],
+        Operation::ChangeType(it) => {
+            let role = Role::Retyped {
+                visible: it.r#as.is_some(),
+            };
+            let second = it.r#as.iter().map(|name| {
+                (
+                    &it.table,
+                    name.as_str(),
+                    Role::RetypedAs,
+                    written.span(&["as"]),
+                )
+            });
+            std::iter::once((&it.table, it.column.as_str(), role, column()))
+                .chain(second)
+                .collect()
+        }
+        Operation::SetNotNull(it) => vec![(&it.table, &it.column, Role::NotNull, column())],
+        Operation::DropNotNull(it) => vec![(&it.table, &it.column, Role::Nullable, column())],
+        Operation::SetDefault(it) => vec![(&it.table, &it.column, Role::Default, column())],
+        Operation::DropDefault(it) => vec![(&it.table, &it.column, Role::NoDefault, column())],
+        Operation::AddIndex(it) => {
+            let keys = it.columns.iter().enumerate().filter_map(|(index, key)| {
+                let (name, span) = match key {
+                    IndexColumn::Name(name) => (name, written.item(&["columns"], index)),
+                    IndexColumn::Key(key) => {
+                        (key.column.as_ref()?, written.item(&["columns"], index))
+                    }
+                };
+                Some((&it.table, name.as_str(), Role::Key, span))
+            });
+            let include = it.include.iter().enumerate().map(|(index, name)| {
+                (
+                    &it.table,
+                    name.as_str(),
+                    Role::Key,
+                    written.item(&["include"], index),
+                )
+            });
+            keys.chain(include).collect()
+        }
+        Operation::AddUnique(it) => keys(written, &it.table, &it.columns, &["columns"]),
+        Operation::AddForeignKey(it) => {
+            let there = &it.references;
+            let mut found = keys(written, &it.table, &it.columns, &["columns"]);
+            found.extend(keys(
+                written,
+                &there.table,
+                &there.columns,
+                &["references", "columns"],
+            ));
+            found
+        }
+        Operation::Backfill(it) => it
+            .set
+            .keys()
+            .map(|name| {
+                let span = written
+                    .body
+                    .get("set")
+                    .and_then(|set| set.entry(name))
+                    .map_or_else(|| written.key.clone(), |(key, _)| key.span.clone());
+                (&it.table, name.as_str(), Role::Filled, span)
+            })
+            .collect(),
+        Operation::CreateTable(_)
+        | Operation::DropTable(_)
+        | Operation::DropIndex(_)
+        | Operation::AddCheck(_)
+        | Operation::DropConstraint(_)
+        | Operation::Sql(_) => Vec::new(),
+    }
+}
+
+fn keys<'a>(
+    written: &Written<'_>,
+    table: &'a TableRef,
+    names: &'a [String],
+    path: &[&str],
+) -> Vec<(&'a TableRef, &'a str, Role, Span)> {
+    names
+        .iter()
+        .enumerate()
+        .map(|(index, name)| (table, name.as_str(), Role::Key, written.item(path, index)))
+        .collect()
+}
+
+/// The tables that an operation names, with their places.
+fn tables(written: &Written<'_>, schema: &str) -> Vec<(TableName, Span)> {
+    let mut found: Vec<(TableName, Span)> = Vec::new();
+    let mut name = |table: &TableRef, span: Span| found.push((table.resolve(schema), span));
+    let here = written.span(&["table"]);
+    match written.operation {
+        Operation::CreateTable(it) => name(&it.table, here),
+        Operation::DropTable(it) => name(&it.table, here),
+        Operation::AddColumn(it) => name(&it.table, here),
+        Operation::DropColumn(it) => name(&it.table, here),
+        Operation::RenameColumn(it) => name(&it.table, here),
+        Operation::ChangeType(it) => name(&it.table, here),
+        Operation::SetNotNull(it) => name(&it.table, here),
+        Operation::DropNotNull(it) => name(&it.table, here),
+        Operation::SetDefault(it) => name(&it.table, here),
+        Operation::DropDefault(it) => name(&it.table, here),
+        Operation::AddIndex(it) => name(&it.table, here),
+        Operation::AddCheck(it) => name(&it.table, here),
+        Operation::AddUnique(it) => name(&it.table, here),
+        Operation::AddForeignKey(it) => {
+            name(&it.table, here);
+            name(&it.references.table, written.span(&["references", "table"]));
+        }
+        Operation::DropConstraint(it) => name(&it.table, here),
+        Operation::Backfill(it) => name(&it.table, here),
+        Operation::DropIndex(_) | Operation::Sql(_) => {}
+    }
+    found
+}
