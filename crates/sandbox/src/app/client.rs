@@ -93,9 +93,14 @@ impl AppClient {
     }
 
     /// One operation on one shard, from its choice to its known outcome.
-    async fn operate(&mut self, shard: &mut Shard, due: Instant) {
+    async fn operate(&mut self, shard: &mut Shard, mut due: Instant) {
+        let reconnects = self.connection.as_ref().is_none_or(Connection::is_closed);
         if !self.connected().await {
             return;
+        }
+        if reconnects {
+            // The time without a server is no statement's latency.
+            due = Instant::now();
         }
         let kind = self.shared.options.mix.choose(&mut self.rng);
         let mut effects = Effects::new();

@@ -33,6 +33,7 @@ mod latency;
 mod model;
 pub mod models;
 mod oracle;
+mod probe;
 mod shared;
 
 use std::fmt;
@@ -51,6 +52,7 @@ pub use self::model::{
     Cell, Column, Content, Convert, Generate, Key, KeySource, Mapping, Model, Row, Side, Version,
 };
 pub use self::oracle::{Difference, Oracle, OracleReport, Shape};
+pub use self::probe::{ProbeOptions, ProbeTarget, StallProbe, StallReport, TargetReport};
 pub use self::shared::{AppError, AppOptions, Live, Mix, Pace};
 
 /// How long [`Running::stop`] waits for a client that neither finishes nor fails.
