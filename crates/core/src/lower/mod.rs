@@ -14,6 +14,8 @@ mod context;
 pub mod dependents;
 mod refusal;
 mod safety;
+#[cfg(test)]
+mod tests;
 
 use crate::catalog::{Catalog, Question};
 use crate::name::TableName;

@@ -1,0 +1,520 @@
+//! Golden programs: one per operation, and the refusals.
+
+use crate::catalog::{
+    Catalog, Column, ColumnDef, ConstraintKind, Dependent, DependentKind, ExprFacts,
+    ExpressionAnswer, Question, ReplicaIdentity, RowSecurity, Server, Table, TableKind, TableSize,
+    Trigger, TypeAnswer, TypeFacts,
+};
+use crate::expr::{Expr, ROW, Volatility};
+use crate::name::TableName;
+use crate::plan::{self, Plan};
+use crate::sql::postgres::{Conditions, Rendering};
+use crate::step::{Action, Phase, Program, Undo};
+
+use super::{Lowered, Refusal, RefusalKind, lower, request, tables};
+
+const RENDERING: Rendering<'static> = Rendering {
+    run: "run",
+    conditions: Conditions::InWhen,
+};
+
+fn column(name: &str, type_name: &str, nullable: bool) -> Column {
+    Column {
+        def: ColumnDef {
+            name: name.into(),
+            type_name: type_name.into(),
+            collation: None,
+            nullable,
+            default: None,
+            identity: None,
+            generated: None,
+            comment: None,
+        },
+        position: 0,
+        base_type: type_name.split('(').next().unwrap_or(type_name).into(),
+        not_null_domain: false,
+        settings: Vec::new(),
+        grants: Vec::new(),
+        dependents: Vec::new(),
+    }
+}
+
+fn users() -> Table {
+    Table {
+        name: TableName::new("public", "users"),
+        oid: 1,
+        kind: TableKind::Ordinary,
+        owner: "app".into(),
+        owned_by_us: true,
+        columns: vec![
+            column("id", "bigint", false),
+            column("email", "text", false),
+            column("amount", "integer", true),
+            column("status", "text", true),
+        ],
+        constraints: vec![crate::catalog::Constraint {
+            name: "users_amount_check".into(),
+            kind: ConstraintKind::Check {
+                expression: "amount > 0".into(),
+                columns: vec!["amount".into()],
+            },
+            validated: true,
+            deferrable: None,
+            definition: "CHECK (amount > 0)".into(),
+        }],
+        indexes: Vec::new(),
+        triggers: Vec::new(),
+        row_security: RowSecurity::default(),
+        publications: Vec::new(),
+        replica_identity: ReplicaIdentity::Default,
+        partitioning: None,
+        children: Vec::new(),
+        parents: Vec::new(),
+        dependents: Vec::new(),
+        referenced_by: Vec::new(),
+        comment: None,
+        grants: Vec::new(),
+        size: TableSize {
+            pages: 1000,
+            rows: Some(50_000),
+            total_bytes: 1 << 24,
+        },
+    }
+}
+
+/// Answers as a server would for the simple texts of these tests: words that
+/// are columns are columns.
+fn answer(table: Table, plan: &Plan) -> Catalog {
+    let mut catalog = Catalog {
+        server: Server {
+            version: 180_000,
+            system_identifier: "1".into(),
+            database: "shop".into(),
+        },
+        ..Catalog::default()
+    };
+    catalog.tables.insert(table.name.clone(), table.clone());
+    for question in request(plan, &catalog).questions {
+        match question {
+            Question::Type { text } => catalog.types.push(TypeAnswer {
+                result: Ok(TypeFacts {
+                    name: text.clone(),
+                    base: text.split('(').next().unwrap_or(&text).into(),
+                    constrained_domain: false,
+                }),
+                text,
+            }),
+            Question::Expression {
+                table: on,
+                text,
+                extra,
+                assigned_to,
+            } => {
+                let names: Vec<String> = table
+                    .columns
+                    .iter()
+                    .map(|column| column.def.name.clone())
+                    .chain(extra.into_iter().map(|(name, _)| name))
+                    .collect();
+                catalog.expressions.push(ExpressionAnswer {
+                    table: on,
+                    result: Ok(ExprFacts {
+                        expr: analysed(&text, &names),
+                        type_name: assigned_to.clone().unwrap_or_else(|| "text".into()),
+                        null_on_null: Some(!text.contains("coalesce")),
+                        private_functions: Vec::new(),
+                    }),
+                    text,
+                    assigned_to,
+                });
+            }
+        }
+    }
+    catalog
+}
+
+fn analysed(text: &str, names: &[String]) -> Expr {
+    let mut columns: Vec<String> = Vec::new();
+    let mut template = String::new();
+    let mut word = String::new();
+    for c in text.chars().chain([' ']) {
+        if c.is_alphanumeric() || c == '_' {
+            word.push(c);
+            continue;
+        }
+        if names.contains(&word) {
+            template.push_str(&format!("{ROW}.{word}"));
+            if !columns.contains(&word) {
+                columns.push(word.clone());
+            }
+        } else {
+            template.push_str(&word);
+        }
+        word.clear();
+        if c != '"' {
+            template.push(c);
+        }
+    }
+    Expr {
+        template: template.trim_end().to_owned(),
+        columns,
+        volatility: if text.contains("random") {
+            Volatility::Volatile
+        } else {
+            Volatility::Immutable
+        },
+    }
+}
+
+fn parse(operations: &str) -> Plan {
+    let text = format!("plan: p\nversion: 1\noperations:\n{operations}");
+    plan::load("p.yaml", &text).unwrap_or_else(|findings| {
+        panic!(
+            "{}",
+            findings
+                .iter()
+                .map(plan::Diagnostic::render)
+                .collect::<String>()
+        )
+    })
+}
+
+fn compile(table: Table, operations: &str) -> Result<Lowered, Vec<Refusal>> {
+    let plan = parse(operations);
+    let catalog = answer(table, &plan);
+    lower(&plan, &catalog)
+}
+
+/// A program as short lines: what a reader of a golden test wants to see.
+fn outline(program: &Program) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::new();
+    for step in &program.steps {
+        writeln!(
+            out,
+            "{} {} {}: {}",
+            step.no,
+            step.phase.name(),
+            step.action.kind(),
+            step.name
+        )
+        .expect("a String takes all");
+        for text in crate::sql::postgres::texts(step, RENDERING) {
+            if !matches!(
+                step.action,
+                Action::Sync(_) | Action::Backfill(_) | Action::Verify(_)
+            ) {
+                writeln!(out, "    {text}").expect("a String takes all");
+            }
+        }
+        match &step.undo {
+            Undo::Steps { .. } => {
+                for text in crate::sql::postgres::undo_texts(step, RENDERING) {
+                    if !matches!(step.action, Action::Sync(_)) {
+                        writeln!(out, "    undo: {text}").expect("a String takes all");
+                    }
+                }
+            }
+            Undo::Nothing => {}
+            Undo::Impossible { reason } => {
+                writeln!(out, "    undo: none, {reason}").expect("a String takes all");
+            }
+        }
+    }
+    out
+}
+
+fn golden(name: &str, operations: &str) {
+    let lowered = compile(users(), operations).expect("the plan lowers");
+    insta::assert_snapshot!(name, outline(&lowered.program));
+}
+
+#[test]
+fn every_operation_has_a_golden_program() {
+    let cases = [
+        (
+            "create_table",
+            "  - create_table: {table: t, columns: [{name: id, type: bigint, identity: always}, {name: note, type: text, nullable: false, default: \"'x'\"}], primary_key: [id], comment: New}",
+        ),
+        ("drop_table", "  - drop_table: {table: users}"),
+        (
+            "add_column",
+            "  - add_column: {table: users, column: {name: nick, type: text, nullable: false, default: \"'x'\"}}",
+        ),
+        (
+            "add_column_up",
+            "  - add_column: {table: users, column: {name: email_lower, type: text, nullable: false, default: \"'x'\"}, up: lower(email)}",
+        ),
+        (
+            "drop_column",
+            "  - drop_column: {table: users, column: email, down: status}",
+        ),
+        (
+            "rename_column",
+            "  - rename_column: {table: users, from: email, to: mail}",
+        ),
+        (
+            "change_type",
+            "  - change_type: {table: users, column: status, to: varchar(10)}",
+        ),
+        (
+            "change_type_as",
+            "  - change_type: {table: users, column: email, to: varchar(10), as: mail}",
+        ),
+        (
+            "set_not_null",
+            "  - set_not_null: {table: users, column: status, fill: \"'new'\"}",
+        ),
+        (
+            "drop_not_null",
+            "  - drop_not_null: {table: users, column: email}",
+        ),
+        (
+            "set_default",
+            "  - set_default: {table: users, column: status, default: \"'x'\"}",
+        ),
+        (
+            "add_index",
+            "  - add_index: {table: users, name: users_email, columns: [email, {expression: lower(status), order: desc}], where: status IS NOT NULL, include: [id]}",
+        ),
+        (
+            "add_check",
+            "  - add_check: {table: users, name: positive, check: amount > 1}",
+        ),
+        (
+            "add_unique",
+            "  - add_unique: {table: users, name: users_email_key, columns: [email]}",
+        ),
+        (
+            "add_foreign_key",
+            "  - add_foreign_key: {table: users, name: parent, columns: [amount], references: {table: users, columns: [id]}, on_delete: cascade}",
+        ),
+        (
+            "drop_constraint",
+            "  - drop_constraint: {table: users, name: users_amount_check}",
+        ),
+        (
+            "backfill",
+            "  - backfill: {table: users, set: {status: \"'new'\"}, where: status IS NULL, undo: {set: {status: \"NULL\"}, where: \"status = 'new'\"}}",
+        ),
+        (
+            "sql",
+            "  - sql: {phase: expand, run: CREATE EXTENSION pg_trgm, undo: DROP EXTENSION pg_trgm}",
+        ),
+    ];
+    for (name, operations) in cases {
+        if name == "add_foreign_key" {
+            let mut table = users();
+            table
+                .indexes
+                .push(super::plain_index("users_pkey", &["id".to_owned()]));
+            let lowered = compile(table, operations).expect("the plan lowers");
+            insta::assert_snapshot!(name, outline(&lowered.program));
+            continue;
+        }
+        golden(name, operations);
+    }
+}
+
+#[test]
+fn operations_on_one_table_share_triggers_scan_and_verify() {
+    let lowered = compile(
+        users(),
+        "  - rename_column: {table: users, from: email, to: mail}\n  - change_type: {table: users, column: status, to: varchar(10), as: state}\n  - add_column: {table: users, column: {name: n, type: text}, up: lower(email)}",
+    )
+    .expect("the plan lowers");
+    let count = |kind: &str| {
+        lowered
+            .program
+            .steps
+            .iter()
+            .filter(|step| step.action.kind() == kind)
+            .count()
+    };
+    assert_eq!(
+        (count("sync"), count("backfill"), count("verify")),
+        (1, 1, 1)
+    );
+}
+
+#[test]
+fn nothing_before_the_cutover_is_irreversible_and_nothing_follows_it() {
+    let lowered = compile(
+        users(),
+        "  - rename_column: {table: users, from: email, to: mail}\n  - drop_column: {table: users, column: status}\n  - add_check: {table: users, name: positive, check: amount > 1}",
+    )
+    .expect("the plan lowers");
+    let (last, rest) = lowered.program.steps.split_last().expect("there are steps");
+    assert_eq!(last.phase, Phase::Contract);
+    assert!(matches!(&last.action, Action::Ddl(ddl) if ddl.cutover));
+    assert!(
+        rest.iter()
+            .all(|step| !matches!(step.undo, Undo::Impossible { .. }))
+    );
+}
+
+fn refusals(table: Table, operations: &str) -> Vec<String> {
+    compile(table, operations)
+        .expect_err("the plan is refused")
+        .into_iter()
+        .map(|refusal| refusal.message)
+        .collect()
+}
+
+#[test]
+fn each_dependent_of_a_replaced_column_is_named() {
+    let mut table = users();
+    for (kind, name) in [
+        (DependentKind::Index, "users_status_idx"),
+        (DependentKind::View, "public.active_users"),
+        (
+            DependentKind::Unknown {
+                class: "pg_something".into(),
+            },
+            "thing",
+        ),
+    ] {
+        table.columns[3].dependents.push(Dependent {
+            kind,
+            name: name.into(),
+        });
+    }
+    let messages = refusals(
+        table,
+        "  - change_type: {table: users, column: status, to: varchar(10)}",
+    );
+    assert_eq!(messages.len(), 3);
+    for name in ["users_status_idx", "public.active_users", "thing"] {
+        assert!(
+            messages.iter().any(|message| message.contains(name)),
+            "{name}: {messages:?}"
+        );
+    }
+}
+
+fn trigger(name: &str) -> Trigger {
+    Trigger {
+        name: name.into(),
+        before: true,
+        row: true,
+        on_insert: true,
+        on_update: false,
+        on_delete: false,
+        on_truncate: false,
+        columns: Vec::new(),
+        enabled: 'O',
+        function: "public.f".into(),
+        ours: false,
+    }
+}
+
+#[test]
+fn before_triggers_that_sort_outside_ours_are_refused() {
+    for (name, refused) in [
+        ("!a", true),
+        ("zzzz", false),
+        ("~t", false),
+        ("~~~", true),
+        (" ", true),
+    ] {
+        let mut table = users();
+        table.triggers.push(trigger(name));
+        let outcome = compile(
+            table,
+            "  - rename_column: {table: users, from: email, to: mail}",
+        );
+        assert_eq!(outcome.is_err(), refused, "trigger {name:?}");
+    }
+}
+
+#[test]
+fn updated_at() {
+    let mut table = users();
+    table.triggers.push(Trigger {
+        on_update: true,
+        ..trigger("set_updated_at")
+    });
+    let operations = "  - rename_column: {table: users, from: email, to: mail}";
+    let messages = refusals(table.clone(), operations);
+    assert!(messages[0].contains("set_updated_at"), "{messages:?}");
+    let mut plan = parse(operations);
+    plan.acknowledge.push("trigger:set_updated_at".into());
+    lower(&plan, &answer(table, &plan)).expect("an acknowledged trigger is accepted");
+}
+
+#[test]
+fn published_table() {
+    let mut table = users();
+    table.publications.push(crate::catalog::Publication {
+        name: "feed".into(),
+        columns: None,
+        filtered: false,
+    });
+    let operations = "  - add_column: {table: users, column: {name: n, type: text}}";
+    let messages = refusals(table.clone(), operations);
+    assert!(messages[0].contains("publication feed"), "{messages:?}");
+    let mut plan = parse(operations);
+    plan.acknowledge.push("publication:feed".into());
+    lower(&plan, &answer(table, &plan)).expect("an acknowledged publication is accepted");
+}
+
+#[test]
+fn a_limit_below_the_estimate_is_refused_before_the_start() {
+    let mut plan = parse("  - rename_column: {table: users, from: email, to: mail}");
+    plan.limits.max_rows_affected = Some(49_999);
+    let refusals = lower(&plan, &answer(users(), &plan)).expect_err("too many rows");
+    assert_eq!(refusals[0].kind, RefusalKind::Unsafe);
+    plan.limits.max_rows_affected = Some(50_000);
+    lower(&plan, &answer(users(), &plan)).expect("just enough");
+}
+
+#[test]
+fn names_that_are_missing_come_with_the_nearest() {
+    let messages = compile(
+        users(),
+        "  - rename_column: {table: usrs, from: email, to: mail}",
+    )
+    .expect_err("no such table");
+    assert_eq!(messages[0].hints, ["Did you mean `users`?"]);
+    let messages = compile(
+        users(),
+        "  - rename_column: {table: users, from: emial, to: mail}",
+    )
+    .expect_err("no such column");
+    assert_eq!(messages[0].hints, ["Did you mean `email`?"]);
+}
+
+#[test]
+fn down_that_fills_a_null_is_refused() {
+    let messages = refusals(
+        users(),
+        "  - change_type: {table: users, column: status, to: varchar(10), as: state, down: \"coalesce(state, '')\"}",
+    );
+    assert!(
+        messages[0].contains("turns NULL into a value"),
+        "{messages:?}"
+    );
+}
+
+#[test]
+fn volatile_expressions_need_the_authors_word() {
+    let messages = refusals(
+        users(),
+        "  - add_column: {table: users, column: {name: n, type: text}, up: random()}",
+    );
+    assert!(
+        messages[0].contains("another value each time"),
+        "{messages:?}"
+    );
+    compile(
+        users(),
+        "  - add_column: {table: users, column: {name: n, type: text}, up: random(), allow_volatile: true}",
+    )
+    .expect("allowed");
+}
+
+#[test]
+fn tables_are_named_before_anything_is_known() {
+    let plan = parse("  - change_type: {table: users, column: status, to: varchar(10), as: state}");
+    assert_eq!(tables(&plan), [TableName::new("public", "users")]);
+}
