@@ -289,6 +289,19 @@ pub struct Sync {
     pub children: Vec<TableName>,
     /// In the order in which they are applied; repeated to a fixpoint.
     pub mappings: Vec<Mapping>,
+    /// Where their expressions may be evaluated.
+    pub conditions: Conditions,
+}
+
+/// Where the expressions of a table's mappings may be evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Conditions {
+    /// In the trigger's WHEN, as the writer.
+    InWhen,
+    /// Only in the function: some expression calls a function that PUBLIC may
+    /// not execute.
+    InBody,
 }
 
 /// A tie between a group of old columns and a group of new ones.

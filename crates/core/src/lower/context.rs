@@ -11,7 +11,8 @@ use crate::ops::common::{SqlExpr, TableRef};
 use crate::plan::Plan;
 use crate::sql::quote::quote_ident;
 use crate::step::{
-    Action, Change, Concurrent, CursorKind, Ddl, MappedColumn, Mapping, Phase, Sync, Undo,
+    Action, Change, Concurrent, Conditions, CursorKind, Ddl, MappedColumn, Mapping, Phase, Sync,
+    Undo,
 };
 
 use super::{Refusal, RefusalKind, Request};
@@ -142,6 +143,7 @@ pub struct Lowering<'a> {
     pub(super) mappings: Vec<(TableName, Mapping)>,
     pub(super) cutover: Vec<(usize, Change)>,
     created: BTreeMap<TableName, Table>,
+    private: BTreeSet<TableName>,
     notes: Vec<(usize, String)>,
     refusals: Vec<Refusal>,
     artifact: String,
@@ -162,6 +164,7 @@ impl<'a> Lowering<'a> {
             mappings: Vec::new(),
             cutover: Vec::new(),
             created: BTreeMap::new(),
+            private: BTreeSet::new(),
             notes: Vec::new(),
             refusals: Vec::new(),
             artifact,
@@ -392,6 +395,9 @@ impl<'a> Lowering<'a> {
                 "Use a stable expression, or write `allow_volatile: true` beside it if that is what you want.",
             );
         }
+        if !facts.private_functions.is_empty() {
+            self.private.insert(table.name.clone());
+        }
         for column in &facts.expr.columns {
             let known = match over {
                 Over::OldShape => table.column(column).is_some(),
@@ -529,6 +535,11 @@ impl<'a> Lowering<'a> {
             match syncs.iter_mut().find(|sync| sync.table == table) {
                 Some(sync) => sync.mappings.push(mapping),
                 None => syncs.push(Sync {
+                    conditions: if self.private.contains(&table) {
+                        Conditions::InBody
+                    } else {
+                        Conditions::InWhen
+                    },
                     children: inheritance_children(self.catalog, &table),
                     table,
                     mappings: vec![mapping],

@@ -8,15 +8,11 @@ use crate::catalog::{
 use crate::expr::{Expr, ROW, Volatility};
 use crate::name::TableName;
 use crate::plan::{self, Plan};
-use crate::sql::postgres::{Conditions, Rendering};
 use crate::step::{Action, Phase, Program, Undo};
 
 use super::{Lowered, Refusal, RefusalKind, lower, request, tables};
 
-const RENDERING: Rendering<'static> = Rendering {
-    run: "run",
-    conditions: Conditions::InWhen,
-};
+const RUN: &str = "run";
 
 fn column(name: &str, type_name: &str, nullable: bool) -> Column {
     Column {
@@ -199,7 +195,7 @@ fn outline(program: &Program) -> String {
             step.name
         )
         .expect("a String takes all");
-        for text in crate::sql::postgres::texts(step, RENDERING) {
+        for text in crate::sql::postgres::texts(step, RUN) {
             if !matches!(
                 step.action,
                 Action::Sync(_) | Action::Backfill(_) | Action::Verify(_)
@@ -209,7 +205,7 @@ fn outline(program: &Program) -> String {
         }
         match &step.undo {
             Undo::Steps { .. } => {
-                for text in crate::sql::postgres::undo_texts(step, RENDERING) {
+                for text in crate::sql::postgres::undo_texts(step, RUN) {
                     if !matches!(step.action, Action::Sync(_)) {
                         writeln!(out, "    undo: {text}").expect("a String takes all");
                     }

@@ -12,16 +12,13 @@ use crate::lower::Lowered;
 use crate::name::TableName;
 use crate::plan::Plan;
 use crate::sql::postgres::locks::action_locks;
-use crate::sql::postgres::{Conditions, Rendering, texts, undo_texts};
+use crate::sql::postgres::{texts, undo_texts};
 use crate::step::{Action, LockMode, Phase, Step, Undo};
 
 pub use versions::Versions;
 
 /// A preview belongs to no run yet: its place in names is shown by a word.
-const RENDERING: Rendering<'static> = Rendering {
-    run: "run",
-    conditions: Conditions::InWhen,
-};
+const RUN: &str = "run";
 
 /// A program as people want to see it before it runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -242,7 +239,7 @@ fn step_preview(step: &Step, catalog: &Catalog) -> StepPreview {
                 mode,
             })
             .collect(),
-        sql: texts(step, RENDERING),
+        sql: texts(step, RUN),
         estimated_rows: table.and_then(|table| table.size.rows),
         triggers: table
             .filter(|_| changes_rows)
@@ -254,7 +251,7 @@ fn step_preview(step: &Step, catalog: &Catalog) -> StepPreview {
             .unwrap_or_default(),
         undo: match &step.undo {
             Undo::Steps { .. } => UndoPreview::Steps {
-                sql: undo_texts(step, RENDERING),
+                sql: undo_texts(step, RUN),
             },
             Undo::Nothing => UndoPreview::Nothing,
             Undo::Impossible { reason } => UndoPreview::Impossible {

@@ -9,48 +9,38 @@ use self::mapping::{any_needs_fill, any_of, fill_set, mismatch};
 use crate::sql::quote::{quote_ident, quote_table};
 use crate::step::{Action, Backfill, BackfillWork, Concurrent, Step, Undo, Verify};
 
-pub use self::sync::Conditions;
-
-/// What a step's text depends on beyond the step.
-#[derive(Clone, Copy, Debug)]
-pub struct Rendering<'a> {
-    /// A short word for the run, in the name of everything of ours: ASCII
-    /// letters, digits and underscores, at most 16 bytes.
-    pub run: &'a str,
-    /// Where dual writes may evaluate their expressions.
-    pub conditions: Conditions,
-}
-
-/// The SQL of a step, as preview shows it and as a run stores it.
+/// The SQL of a step, as preview shows it and as a run stores it. `run` is a
+/// short word for the run, in the name of everything of ours: ASCII letters,
+/// digits and underscores, at most 16 bytes.
 ///
 /// For `Ddl` and `Sync` these are the very statements that are executed. A
 /// concurrently built index is shown under its building name; a batch and a
 /// verify pass are shown once, without the bounds that the engine adds for
 /// each range.
-pub fn texts(step: &Step, rendering: Rendering<'_>) -> Vec<String> {
-    action_texts(&step.action, step.no, rendering)
+pub fn texts(step: &Step, run: &str) -> Vec<String> {
+    action_texts(&step.action, step.no, run)
 }
 
 /// The SQL that takes a step back; empty where nothing is taken back.
-pub fn undo_texts(step: &Step, rendering: Rendering<'_>) -> Vec<String> {
+pub fn undo_texts(step: &Step, run: &str) -> Vec<String> {
     match &step.undo {
         Undo::Steps { actions } => actions
             .iter()
-            .flat_map(|action| action_texts(action, step.no, rendering))
+            .flat_map(|action| action_texts(action, step.no, run))
             .collect(),
         Undo::Nothing | Undo::Impossible { .. } => Vec::new(),
     }
 }
 
-fn action_texts(action: &Action, no: u32, rendering: Rendering<'_>) -> Vec<String> {
+fn action_texts(action: &Action, no: u32, run: &str) -> Vec<String> {
     match action {
         Action::Ddl(ddl) => ddl
             .changes
             .iter()
-            .flat_map(|change| change::render(change, rendering.run))
+            .flat_map(|change| change::render(change, run))
             .collect(),
         Action::Concurrent(Concurrent::CreateIndex { table, index }) => {
-            let build_name = change::build_name(rendering.run, no, 1);
+            let build_name = change::build_name(run, no, 1);
             vec![
                 change::create_index_concurrently(table, index, &build_name),
                 change::rename_index(&table.schema, &build_name, &index.name),
@@ -62,11 +52,9 @@ fn action_texts(action: &Action, no: u32, rendering: Rendering<'_>) -> Vec<Strin
         Action::Concurrent(Concurrent::Validate { table, name, .. }) => {
             vec![change::validate_constraint(table, name)]
         }
-        Action::Sync(table_sync) => sync::install(
-            table_sync,
-            &sync::artifact(rendering.run, &table_sync.table),
-            rendering.conditions,
-        ),
+        Action::Sync(table_sync) => {
+            sync::install(table_sync, &sync::artifact(run, &table_sync.table))
+        }
         Action::Backfill(backfill) => vec![batch_text(backfill)],
         Action::Verify(verify) => vec![verify_text(verify)],
         Action::Sql(sql) => vec![sql.text.clone()],

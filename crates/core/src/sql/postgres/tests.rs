@@ -5,6 +5,7 @@ use crate::step::{Ddl, MappedColumn, Mapping, Phase, Rule, Sync};
 
 fn email() -> Sync {
     Sync {
+        conditions: crate::step::Conditions::InWhen,
         table: TableName::new("public", "users"),
         children: vec![],
         mappings: vec![Mapping {
@@ -42,10 +43,7 @@ fn step(action: Action, undo: Undo) -> Step {
     }
 }
 
-const RENDERING: Rendering<'static> = Rendering {
-    run: "7f3a",
-    conditions: Conditions::InWhen,
-};
+const RUN: &str = "7f3a";
 
 #[test]
 fn a_batch_and_a_verify_pass_can_be_read() {
@@ -63,7 +61,7 @@ fn a_batch_and_a_verify_pass_can_be_read() {
         Undo::Nothing,
     );
     assert_eq!(
-        texts(&batch, RENDERING),
+        texts(&batch, RUN),
         ["UPDATE ONLY \"public\".\"users\" AS t\n\
           SET \"email_normalized\" = lower(t.email)\n\
           WHERE (t.\"email_normalized\" IS NOT DISTINCT FROM NULL AND \
@@ -71,7 +69,7 @@ fn a_batch_and_a_verify_pass_can_be_read() {
     );
     let verify = step(Action::Verify(Verify { table, mappings }), Undo::Nothing);
     assert_eq!(
-        texts(&verify, RENDERING),
+        texts(&verify, RUN),
         ["SELECT t.*\nFROM ONLY \"public\".\"users\" AS t\n\
           WHERE ((t.\"email_normalized\" IS NOT DISTINCT FROM NULL AND \
           (lower(t.email)) IS DISTINCT FROM NULL) OR \
@@ -91,7 +89,7 @@ fn a_dual_write_and_its_end_speak_of_the_same_names() {
         },
     );
     let artifact = sync::artifact("7f3a", &email().table);
-    let (there, back) = (texts(&install, RENDERING), undo_texts(&install, RENDERING));
+    let (there, back) = (texts(&install, RUN), undo_texts(&install, RUN));
     for name in sync::trigger_names(&email(), &artifact) {
         assert!(there.iter().any(|text| text.contains(&name)), "{name}");
         assert!(back.iter().any(|text| text.contains(&name)), "{name}");

@@ -16,7 +16,7 @@ use crate::sql::quote::{quote_ident, quote_list, quote_literal, quote_qualified,
 use crate::step::Change;
 
 /// The statements of a change, in their order. `run` is as in
-/// [`Rendering::run`](super::Rendering::run).
+/// [`texts`](super::texts).
 pub fn render(change: &Change, run: &str) -> Vec<String> {
     match change {
         Change::CreateTable { table } => table::create(table),

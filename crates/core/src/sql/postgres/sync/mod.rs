@@ -53,7 +53,7 @@ use super::mapping::{
 };
 use crate::name::TableName;
 use crate::sql::quote::{dollar_quote, quote_ident, quote_literal, quote_qualified, quote_table};
-use crate::step::{MappedColumn, Mapping, Rule, Sync};
+use crate::step::{Conditions, MappedColumn, Mapping, Rule, Sync};
 
 /// The schema that holds everything of ours.
 pub const SCHEMA: &str = "pontoon";
@@ -66,16 +66,6 @@ pub const CONFLICT_SQLSTATE: &str = "P0P01";
 /// The longest artifact name, in bytes: with its affixes it must stay within
 /// the 63 bytes of a PostgreSQL name.
 pub const MAX_ARTIFACT_BYTES: usize = 50;
-
-/// Where the expressions of a table's mappings may be evaluated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Conditions {
-    /// In the trigger's WHEN, as the writer.
-    InWhen,
-    /// Only in the function: some expression calls a function that PUBLIC may
-    /// not execute.
-    InBody,
-}
 
 /// What a trigger fires on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +100,7 @@ impl Place {
 
 /// The name of a table's dual write within a run: readable, and different for
 /// tables of the same name in two schemas. `run` is as in
-/// [`Rendering::run`](super::Rendering::run).
+/// [`texts`](super::texts).
 pub fn artifact(run: &str, table: &TableName) -> String {
     let readable: String = table
         .name
@@ -169,7 +159,7 @@ fn tables(sync: &Sync) -> impl Iterator<Item = &TableName> {
 /// The statements that install a table's dual write, for one transaction. The
 /// schema `pontoon` must exist, and `artifact` must be of at most
 /// [`MAX_ARTIFACT_BYTES`].
-pub fn install(sync: &Sync, artifact: &str, conditions: Conditions) -> Vec<String> {
+pub fn install(sync: &Sync, artifact: &str) -> Vec<String> {
     debug_assert!(
         artifact.len() <= MAX_ARTIFACT_BYTES,
         "an artifact's name must leave room for its affixes"
@@ -187,7 +177,7 @@ pub fn install(sync: &Sync, artifact: &str, conditions: Conditions) -> Vec<Strin
     ];
     for table in tables(sync) {
         for (place, event) in TRIGGERS {
-            let when = condition(sync, event, conditions);
+            let when = condition(sync, event, sync.conditions);
             if when != "false" {
                 statements.push(create_trigger(table, artifact, place, event, &when));
             }

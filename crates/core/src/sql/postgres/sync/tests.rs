@@ -30,6 +30,7 @@ fn mapping(old: Vec<MappedColumn>, new: Vec<MappedColumn>, rule: Rule) -> Mappin
 
 fn orders() -> Sync {
     Sync {
+        conditions: Conditions::InWhen,
         table: TableName::new("public", "orders"),
         children: vec![],
         mappings: vec![
@@ -58,7 +59,7 @@ fn orders() -> Sync {
 
 #[test]
 fn a_table_with_two_mappings() {
-    insta::assert_snapshot!(install(&orders(), "7f3a_orders", Conditions::InWhen).join(";\n"));
+    insta::assert_snapshot!(install(&orders(), "7f3a_orders").join(";\n"));
     insta::assert_snapshot!("drop", drop(&orders(), "7f3a_orders").join(";\n"));
 }
 
@@ -91,7 +92,8 @@ fn mappings_that_share_columns_repeat() {
             },
         ),
     ];
-    insta::assert_snapshot!(install(&sync, "7f3a_orders", Conditions::InBody).join(";\n"));
+    sync.conditions = Conditions::InBody;
+    insta::assert_snapshot!(install(&sync, "7f3a_orders").join(";\n"));
 }
 
 #[test]
