@@ -74,6 +74,17 @@ pub enum Event {
         /// Rows changed.
         rows: u64,
     },
+    /// A long step (an index build) is on its way, at most once a second.
+    StepProgress {
+        /// Its number.
+        no: u32,
+        /// What it does now, as the server names it: `building index: scanning table`.
+        doing: String,
+        /// Of `total`, in blocks, tuples or transactions; 0 when unknown.
+        done: u64,
+        /// 0 when unknown.
+        total: u64,
+    },
     /// A step waits for others to let go of a lock.
     LockWaiting {
         /// The step.
