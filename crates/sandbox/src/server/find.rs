@@ -60,7 +60,7 @@ fn library_path_variable() -> &'static str {
 }
 
 /// Reads `postgres (PostgreSQL) 15.18 (Debian …)` or `… 19beta1` as the major version.
-fn major_of(banner: &str) -> Option<u32> {
+pub(crate) fn major_of(banner: &str) -> Option<u32> {
     let version = banner.split("(PostgreSQL) ").nth(1)?;
     let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().ok()
@@ -114,7 +114,7 @@ fn installed(account: &Account) -> Vec<Installation> {
 }
 
 /// Directories that may hold server programs, in the order of preference.
-fn candidates() -> Vec<PathBuf> {
+pub(crate) fn candidates() -> Vec<PathBuf> {
     let mut bins: Vec<PathBuf> = Vec::new();
     if let Some(chosen) = std::env::var_os("PONTOON_PG_BIN") {
         bins.extend(std::env::split_paths(&chosen));

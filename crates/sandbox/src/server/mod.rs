@@ -18,6 +18,7 @@ mod fetch;
 mod find;
 mod guardian;
 mod place;
+pub(crate) mod programs;
 mod shared;
 mod standby;
 mod template;
