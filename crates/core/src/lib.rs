@@ -7,6 +7,7 @@
 
 pub mod catalog;
 pub mod expr;
+pub mod lex;
 pub mod lower;
 pub mod name;
 pub mod ops;

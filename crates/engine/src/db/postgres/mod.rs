@@ -2,6 +2,7 @@
 //!
 //! - [`store`]: our schema, runs, steps, events, the lease.
 //! - [`fence`], [`session`]: how every transaction of ours begins and ends.
+//! - [`introspect`]: the catalog, and what a plan's texts mean.
 //! - [`sqlstate`]: from an SQLSTATE to what the engine does about it.
 //!
 //! Every statement is schema-qualified: no `search_path` is trusted.
@@ -12,6 +13,7 @@
 
 pub mod connect;
 mod fence;
+pub mod introspect;
 mod session;
 mod sqlstate;
 mod store;
