@@ -346,6 +346,8 @@ GRANT SELECT (note) ON t TO PUBLIC;
 CREATE UNIQUE INDEX fancy ON t USING btree (lower(note), name text_pattern_ops DESC, code COLLATE "C" NULLS FIRST)
     INCLUDE (total) WHERE total > 5;
 CREATE INDEX hashed ON t USING hash (user_id);
+ALTER TABLE t ADD COLUMN ts tsvector;
+CREATE INDEX signed ON t USING gist (ts tsvector_ops (siglen = 64));
 INSERT INTO t (total, deep) SELECT 1, 1 FROM generate_series(1, 1000);
 "#;
 
@@ -396,6 +398,7 @@ async fn columns_constraints_and_indexes_in_detail() -> Outcome {
                 "10 user_id bigint bigint",
                 "11 note text text",
                 "12 code character(3) bpchar",
+                "13 ts tsvector tsvector",
             ]
         );
         let column = |name: &str| t.column(name).ok_or("column");
@@ -496,6 +499,10 @@ async fn columns_constraints_and_indexes_in_detail() -> Outcome {
         assert_eq!(fancy.keys[2].collation.as_deref(), Some("pg_catalog.\"C\""));
         assert!(!fancy.keys[2].descending && fancy.keys[2].nulls_first);
         assert_eq!(index("hashed")?.method, "hash");
+        assert_eq!(
+            index("signed")?.keys[0].opclass.as_deref(),
+            Some("pg_catalog.tsvector_ops (siglen='64')")
+        );
         assert_eq!(index("t_pkey")?.constraint.as_deref(), Some("t_pkey"));
 
         assert!(t.size.pages > 0 && t.size.total_bytes > 8192 * t.size.pages);

@@ -102,7 +102,7 @@ pub struct TypeAnswer {
 pub struct TypeFacts {
     /// Canonical and schema-qualified, with modifiers: `character varying(10)`.
     pub name: String,
-    /// The same without modifiers: `character varying`.
+    /// The same without modifiers: `character varying`; see [`Column::base_type`].
     pub base: String,
     /// A domain that is NOT NULL or has a CHECK: adding such a column rewrites
     /// the table.
@@ -135,7 +135,7 @@ pub struct Table {
     pub owned_by_us: bool,
     /// In the order of `attnum`, dropped ones left out.
     pub columns: Vec<Column>,
-    /// All constraints that are not plain NOT NULL.
+    /// All constraints that are not plain, validated NOT NULL.
     pub constraints: Vec<Constraint>,
     /// All indexes, those behind constraints included.
     pub indexes: Vec<Index>,
@@ -153,14 +153,15 @@ pub struct Table {
     pub children: Vec<TableName>,
     /// The partitioned table or inheritance parents it belongs to.
     pub parents: Vec<TableName>,
-    /// Things that hang on the whole table and not on a column: views over
-    /// it, functions that use its row type, and so on.
+    /// Things that hang on the whole table and not on a column: views that
+    /// count its rows, functions that use its row type, conditions that compare
+    /// whole rows. See also [`Table::row_readers`].
     pub dependents: Vec<Dependent>,
     /// Foreign keys of other tables that point here.
     pub referenced_by: Vec<IncomingForeignKey>,
     /// The table's comment.
     pub comment: Option<String>,
-    /// Table-level grants.
+    /// Table-level grants, those of the owner left out.
     pub grants: Vec<Grant>,
     /// Sizes as the server believes them.
     pub size: TableSize,
@@ -170,6 +171,24 @@ impl Table {
     /// The column of that exact name.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.def.name == name)
+    }
+
+    /// What reads or stores rows as a whole and so feels every column that is
+    /// added, replaced or dropped, though it names none: functions, columns
+    /// and views of the row type; checks, indexes and policies over the whole
+    /// row. A trigger whose WHEN compares whole rows is none of them: it goes
+    /// on comparing whatever columns there are.
+    pub fn row_readers(&self) -> impl Iterator<Item = &Dependent> {
+        self.dependents.iter().filter(|dependent| {
+            matches!(
+                dependent.kind,
+                DependentKind::RowType
+                    | DependentKind::Check
+                    | DependentKind::Index
+                    | DependentKind::Policy
+                    | DependentKind::Unknown { .. }
+            )
+        })
     }
 }
 
@@ -192,9 +211,10 @@ pub struct ColumnDef {
     pub name: String,
     /// Canonical type with modifiers.
     pub type_name: String,
-    /// `None` when it is the type's own.
+    /// `None` when it is the type's own; else SQL text, qualified.
     pub collation: Option<String>,
-    /// May it hold NULL?
+    /// May it hold NULL? A NOT NULL that is not validated yet (18) lets old
+    /// rows hold it: such a column is nullable, and the constraint is listed.
     pub nullable: bool,
     /// The default, analysed over no columns.
     pub default: Option<Expr>,
@@ -214,14 +234,15 @@ pub struct Column {
     pub def: ColumnDef,
     /// `attnum`.
     pub position: i16,
-    /// The type without modifiers.
+    /// The type without modifiers, spelt so that a cast to it changes nothing
+    /// (`bpchar`, not `character`, which is `character(1)`).
     pub base_type: String,
     /// The type is a domain that refuses NULL.
     pub not_null_domain: bool,
     /// Storage, compression and statistics settings that differ from the
     /// type's: as `ALTER COLUMN` clauses (`SET STATISTICS 500`).
     pub settings: Vec<String>,
-    /// Column-level grants.
+    /// Column-level grants, those of the owner left out.
     pub grants: Vec<Grant>,
     /// Everything that names this column: a column with dependents that an
     /// operation does not carry over is not replaced.
@@ -409,9 +430,11 @@ pub struct IndexKey {
     pub column: Option<String>,
     /// Canonical text of the expression.
     pub expression: Option<String>,
-    /// Operator class when it is not the default, qualified.
+    /// Operator class when it is not the default, qualified, with its options:
+    /// SQL text when it comes from a server.
     pub opclass: Option<String>,
-    /// Collation when it is not the column's, qualified.
+    /// Collation when it is not the column's, qualified: SQL text when it comes
+    /// from a server.
     pub collation: Option<String>,
     /// DESC.
     pub descending: bool,

@@ -10,8 +10,11 @@ SELECT json_build_object(
                    'column', a.attname,
                    'expression', CASE WHEN a.attname IS NULL
                                       THEN pg_get_indexdef(i.indexrelid, n, false) END,
-                   'opclass', CASE WHEN NOT op.opcdefault
-                                   THEN format('%I.%I', opn.nspname, op.opcname) END,
+                   'opclass', CASE WHEN NOT op.opcdefault OR e.attoptions IS NOT NULL
+                                   THEN format('%I.%I', opn.nspname, op.opcname) || coalesce((
+                       SELECT ' (' || string_agg(format('%I=%L', left(o, position('=' IN o) - 1),
+                                                        substr(o, position('=' IN o) + 1)), ', ') || ')'
+                         FROM unnest(e.attoptions) AS o), '') END,
                    'collation', CASE WHEN i.indcollation[n - 1] <> 0
                                       AND i.indcollation[n - 1] <> coalesce(a.attcollation, et.typcollation)
                                      THEN format('%I.%I', con.nspname, co.collname) END,
