@@ -649,3 +649,18 @@ async fn partitions_children_and_their_foreign_keys() -> Outcome {
     }
     Ok(())
 }
+
+/// `drop_index` names an index and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_brings_its_table() -> Outcome {
+    for version in test_versions()? {
+        let database = TestDatabase::create(version).await?;
+        let client = database.client().await?;
+        client
+            .batch_execute("CREATE TABLE t (a int); CREATE INDEX \"T by a\" ON t (a)")
+            .await?;
+        let catalog = inspect(&client, &[("public", "T by a")]).await?;
+        assert_eq!(table(&catalog, "public", "t").indexes[0].name, "T by a");
+    }
+    Ok(())
+}

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ops::common::{SqlExpr, TableRef};
 use crate::step::OnConflict;
-use crate::catalog::{Column, ColumnDef, ExprFacts, Table, TypeFacts};
+use crate::catalog::{Column, ColumnDef, ExprFacts, Table};
 use crate::expr::{Expr, ROW, Volatility};
 use crate::lower::{Asking, Lower, Lowering, Over, column_expr, mapped};
 use crate::sql::quote::quote_ident;
@@ -185,7 +185,7 @@ impl Lower for ChangeType {
         };
         let up = match &self.up {
             Some(_) => up.expr,
-            None => cast(&self.column, &base(&to), &up),
+            None => cast(&self.column, &to.base, &up),
         };
         let shadow = self.r#as.clone().unwrap_or_else(|| lowering.artifact("shadow"));
         let old: Vec<MappedColumn> = if up.columns.is_empty() {
@@ -288,14 +288,5 @@ fn cast(column: &str, base: &str, facts: &ExprFacts) -> Expr {
         template: format!("CAST({} AS {base})", column_expr(column).template),
         columns: vec![column.to_owned()],
         volatility: facts.expr.volatility,
-    }
-}
-
-/// `character` and `bit` without a length mean a length of one in a cast.
-fn base(facts: &TypeFacts) -> String {
-    match facts.base.as_str() {
-        "character" => "pg_catalog.bpchar".to_owned(),
-        "bit" => "pg_catalog.\"bit\"".to_owned(),
-        other => other.to_owned(),
     }
 }

@@ -1,13 +1,15 @@
--- $1 text[], $2 text[]: schemas and names of the tables that were asked for.
+-- $1 text[], $2 text[]: schemas and names of the tables that were asked for;
+-- the name of an index asks for its table.
 -- Returns their oids and those of every table tied to them: the whole
 -- inheritance or partition tree of each, the tables at the other end of any
 -- foreign key of that tree, and the trees of those.
-WITH RECURSIVE named AS (
-    SELECT c.oid
+WITH RECURSIVE named (oid) AS (
+    SELECT coalesce(i.indrelid, c.oid)
       FROM unnest($1::text[], $2::text[]) AS wanted (schema, name)
       JOIN pg_namespace n ON n.nspname = wanted.schema
       JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
-     WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm')
+      LEFT JOIN pg_index i ON i.indexrelid = c.oid
+     WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm', 'i', 'I')
 ), family AS (
     SELECT oid FROM named
     UNION
