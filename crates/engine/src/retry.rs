@@ -74,6 +74,7 @@ impl Classify for DbError {
             | ErrorKind::Conflict
             | ErrorKind::LockPatience { .. }
             | ErrorKind::RowLimit { .. }
+            | ErrorKind::ProofVoid
             | ErrorKind::Refused
             | ErrorKind::Failed
             | ErrorKind::Internal => Verdict::Definite,

@@ -47,6 +47,9 @@ pub enum ErrorKind {
         /// The limit.
         limit: u64,
     },
+    /// The verify pass that the cutover builds on no longer holds (a rewrite, a
+    /// new partition, a disabled trigger): verified again.
+    ProofVoid,
     /// A safety rule refuses. Exit 4.
     Refused,
     /// The step cannot succeed as things are: bad data, a missing right, an
