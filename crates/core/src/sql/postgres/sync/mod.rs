@@ -166,6 +166,8 @@ pub fn install(sync: &Sync, artifact: &str) -> Vec<String> {
     );
     let function = function_name(artifact);
     let mut statements = vec![
+        // WHEN is read once, now: its functions are those of the canonical text.
+        format!("SET LOCAL {}", pin_text(pins(&[])[0])),
         format!("CREATE SEQUENCE {} AS bigint", seen_sequence(artifact)),
         format!("CREATE SEQUENCE {} AS bigint", conflicts_sequence(artifact)),
         create_function(sync, artifact),
