@@ -67,9 +67,19 @@ fn trusted(dir: PathBuf, me: u32) -> Result<PathBuf> {
 }
 
 /// A directory beside the final one, so that a rename makes the content appear at once and whole.
-pub(crate) fn staging(parent: &Path) -> Result<tempfile::TempDir> {
+///
+/// The caller holds the [`lock`] of this name: whatever an earlier holder left when it was killed is removed.
+pub(crate) fn staging(parent: &Path, name: &str) -> Result<tempfile::TempDir> {
+    let prefix = format!(".staging-{name}-");
+    for entry in std::fs::read_dir(parent).map_err(|e| Error::io("list", parent, e))? {
+        let entry = entry.map_err(|e| Error::io("list", parent, e))?;
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            std::fs::remove_dir_all(entry.path())
+                .map_err(|e| Error::io("remove", entry.path(), e))?;
+        }
+    }
     tempfile::Builder::new()
-        .prefix(".staging-")
+        .prefix(&prefix)
         .tempdir_in(parent)
         .map_err(|e| Error::io("create a directory in", parent, e))
 }

@@ -6,9 +6,8 @@
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
-use super::account::Account;
 use crate::error::{Error, Result};
 
 #[derive(Debug)]
@@ -18,11 +17,13 @@ pub(crate) struct Guardian {
 
 impl Guardian {
     /// Starts watching over `dir`, which need not exist yet.
-    pub(crate) fn start(dir: &Path, account: &Account) -> Result<Self> {
-        let process = account
-            .command(Path::new("/bin/sh"))
+    ///
+    /// It runs as ourselves and not as the server's account: we may be killed while files are still root's.
+    pub(crate) fn start(dir: &Path) -> Result<Self> {
+        let process = Command::new("/bin/sh")
             .args(["-c", include_str!("guardian.sh"), "pontoon-guardian"])
             .arg(dir)
+            .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -141,7 +141,7 @@ impl Server {
         let random: u64 = rand::rng().random();
         let dir = temporary_directory(&account).join(format!("pontoon-{random:016x}"));
         // The guardian comes first: there is no moment at which a SIGKILL would leave the directory behind.
-        let guardian = Guardian::start(&dir, &account)?;
+        let guardian = Guardian::start(&dir)?;
         std::fs::create_dir(&dir).map_err(|e| Error::io("create", &dir, e))?;
         std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o700))
             .map_err(|e| Error::io("set the permissions of", &dir, e))?;
@@ -390,7 +390,7 @@ impl Drop for Server {
                 self.place.dir.display()
             );
         }
-        // The guardian removes the directory: it runs as the account that owns the files.
+        // The guardian removes the directory.
         drop(
             self.guardian
                 .lock()

@@ -55,7 +55,7 @@ fn prepared(installation: &Installation, account: &Account) -> Result<PathBuf> {
     if data.join("PG_VERSION").is_file() {
         return Ok(data);
     }
-    let staging = cache::staging(&templates)?;
+    let staging = cache::staging(&templates, &name)?;
     std::fs::set_permissions(staging.path(), std::fs::Permissions::from_mode(0o755))
         .map_err(|e| Error::io("set the permissions of", staging.path(), e))?;
     account.own(staging.path())?;

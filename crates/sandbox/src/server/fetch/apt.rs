@@ -14,7 +14,7 @@ pub(super) fn fetch(major: u32, servers: &Path) -> Result<(PathBuf, Option<PathB
     if let Some(found) = programs(&home, major) {
         return Ok(found);
     }
-    let staging = cache::staging(servers)?;
+    let staging = cache::staging(servers, &format!("pg{major}"))?;
     let package = format!("postgresql-{major}");
     let mut download = apt();
     download

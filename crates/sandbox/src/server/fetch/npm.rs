@@ -60,7 +60,7 @@ pub(super) fn fetch(major: u32, servers: &Path) -> Result<(PathBuf, Option<PathB
         return Ok((native.join("bin"), None));
     }
 
-    let staging = cache::staging(servers)?;
+    let staging = cache::staging(servers, &alias)?;
     for (name, content) in [("package.json", &manifest), ("package-lock.json", &lock)] {
         let path = staging.path().join(name);
         std::fs::write(&path, format!("{content:#}\n"))
