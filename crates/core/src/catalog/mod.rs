@@ -4,9 +4,13 @@
 //! else. It holds the tables that a plan names, everything that depends on
 //! them, and the answers to the plan's [`Question`]s.
 
+mod compare;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use compare::{diff, fingerprint};
 
 use crate::expr::Expr;
 use crate::name::TableName;
