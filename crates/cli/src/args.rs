@@ -1,0 +1,183 @@
+//! The command line as a whole: what every verb shares.
+
+use std::sync::Arc;
+
+use clap::{ArgAction, Parser};
+
+use crate::commands::Command;
+use crate::context::Context;
+use crate::exit::{self, Exit};
+use crate::output::{Format, LogWriter, Loudness, Output};
+
+/// Change live PostgreSQL tables without downtime
+///
+/// A plan (YAML) expands the schema, keeps the old and the new shape in step,
+/// backfills in small batches, proves the copy, and contracts only after
+/// approval. A run survives kill -9, restarts and failovers, and goes on from
+/// the last committed batch.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pontoon",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    after_help = "`pontoon --help` explains the exit codes.",
+    after_long_help = exit::help()
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every verb.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Global {
+    /// Connect to this database
+    ///
+    /// A URL (postgresql://user@host/database) or a key=value string, as psql
+    /// takes it. Without it: the variable that --env names in pontoon.yaml,
+    /// then DATABASE_URL, then the PG* variables, ~/.pgpass and the service
+    /// file.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        help_heading = "Global options"
+    )]
+    pub(crate) url: Option<String>,
+
+    /// Use this environment of pontoon.yaml
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        help_heading = "Global options"
+    )]
+    pub(crate) env: Option<String>,
+
+    /// Write results for people or for programs
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "text",
+        help_heading = "Global options"
+    )]
+    output: Format,
+
+    /// Tell more; repeat it to see the log
+    #[arg(
+        short,
+        long,
+        global = true,
+        action = ArgAction::Count,
+        help_heading = "Global options"
+    )]
+    verbose: u8,
+
+    /// Tell only results and errors
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "verbose",
+        help_heading = "Global options"
+    )]
+    quiet: bool,
+
+    /// Answer every question with yes
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub(crate) yes: bool,
+}
+
+/// Reads the command line, runs the verb, tells of its failure, and ends.
+pub(crate) fn main() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return not_parsed(&error),
+    };
+    let loudness = match (cli.global.quiet, cli.global.verbose) {
+        (true, _) => Loudness::Quiet,
+        (false, 0) => Loudness::Normal,
+        (false, times) => Loudness::Verbose(times),
+    };
+    let output = Arc::new(Output::new(cli.global.output, loudness));
+    start_log(&output, loudness);
+    let context = Context::new(output.clone(), cli.global);
+    let exit = match cli.command.run(&context) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            output.failure(&failure);
+            failure.exit
+        }
+    };
+    output.finish(exit)
+}
+
+/// Help and version are results, everything else is a usage error.
+fn not_parsed(error: &clap::Error) -> Exit {
+    // A closed pipe is no failure, and nobody is left to be told.
+    drop(error.print());
+    if error.use_stderr() {
+        Exit::Usage
+    } else {
+        Exit::Done
+    }
+}
+
+/// The log is for people who look for a fault: `-vv` and more. What an
+/// operator needs are events.
+fn start_log(output: &Arc<Output>, loudness: Loudness) {
+    let level = match loudness {
+        Loudness::Quiet | Loudness::Normal | Loudness::Verbose(0 | 1) => return,
+        Loudness::Verbose(2) => "pontoon=debug,pontoon_engine=debug,pontoon_sandbox=debug,warn",
+        Loudness::Verbose(_) => "trace",
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
+        .with_ansi(false)
+        .with_writer(LogWriter(output.clone()))
+        .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_begins_with_an_imperative_and_has_no_period() {
+        let command = Cli::command();
+        let all = std::iter::once(&command).chain(command.get_subcommands());
+        for command in all {
+            let about = command
+                .get_about()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(!about.is_empty(), "{} has no help", command.get_name());
+            assert!(
+                !about.ends_with('.') && about.starts_with(char::is_uppercase),
+                "{}: {about}",
+                command.get_name()
+            );
+            for arg in command.get_arguments() {
+                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+                assert!(
+                    !help.is_empty() && !help.ends_with('.'),
+                    "{} {}: {help}",
+                    command.get_name(),
+                    arg.get_id()
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Plans and `pontoon.yaml` on disk.
+
+use std::path::{Path, PathBuf};
+
+use pontoon_core::plan::{self, Ceilings, Config, Diagnostic, Plan};
+
+use crate::error::{Failure, Result};
+use crate::exit::Exit;
+
+/// The configuration's file name.
+const CONFIG: &str = "pontoon.yaml";
+
+/// A plan as its author wrote it.
+pub(crate) fn plan(path: &Path) -> Result<Plan> {
+    plan::load(&path.to_string_lossy(), &read(path)?)
+        .map_err(|findings| invalid("The plan is not valid.", &findings))
+}
+
+/// A plan as it holds in an environment.
+pub(crate) fn effective_plan(
+    path: &Path,
+    config: &Config,
+    env: Option<&str>,
+    ceilings: Ceilings,
+) -> Result<Plan> {
+    plan(path)?
+        .effective(config, env, ceilings)
+        .map_err(|findings| invalid("The plan does not hold in this environment.", &findings))
+}
+
+/// The configuration beside the plan, else in the current directory, else in
+/// its folder `plans`; an empty one where there is none.
+pub(crate) fn config(plan: Option<&Path>) -> Result<Config> {
+    let beside = plan.map(|plan| match plan.parent() {
+        Some(parent) => parent.join(CONFIG),
+        None => PathBuf::from(CONFIG),
+    });
+    let places = beside
+        .into_iter()
+        .chain([PathBuf::from(CONFIG), Path::new("plans").join(CONFIG)]);
+    for path in places {
+        if path.is_file() {
+            return Config::load(&path.to_string_lossy(), &read(&path)?)
+                .map_err(|findings| invalid("The configuration is not valid.", &findings));
+        }
+    }
+    Ok(Config::default())
+}
+
+/// A file's text.
+pub(crate) fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|error| {
+        let exit = match error.kind() {
+            // A name that leads nowhere is a mistake on the command line.
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory => Exit::Usage,
+            _ => Exit::Invalid,
+        };
+        Failure::new(exit, format!("read {}: {error}", path.display()))
+    })
+}
+
+/// Everything that is wrong with a file.
+pub(crate) fn invalid(message: &str, findings: &[Diagnostic]) -> Failure {
+    let mut failure = Failure::new(Exit::Invalid, message);
+    failure.details = findings.iter().map(Diagnostic::render).collect();
+    failure
+}
