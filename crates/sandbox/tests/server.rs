@@ -77,6 +77,25 @@ async fn drop_leaves_nothing() -> Outcome {
 }
 
 #[tokio::test]
+async fn kept_server_runs_on() -> Outcome {
+    let server = Server::start(ServerSpec::default()).await?;
+    let (url, pid) = (
+        server.url("postgres"),
+        server.pid().expect("a running server"),
+    );
+    let dir = server.keep()?;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(number(&url, "SELECT 1::bigint").await?, 1);
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(i32::try_from(pid)?),
+        nix::sys::signal::Signal::SIGQUIT,
+    )?;
+    wait_until("the server ends", || !alive(pid));
+    std::fs::remove_dir_all(dir)?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn superuser_needs_the_password_over_tcp() -> Outcome {
     let server = Server::start(ServerSpec {
         require_passwords: true,

@@ -415,6 +415,10 @@ impl AppClient {
             if (no == certain || self.rng.random_bool(0.3))
                 && let Some(value) = self.generate(model.columns[at].content)
             {
+                if value.is_none() && model.columns[at].side == Side::New && !shared.filled() {
+                    // In a row that is not filled yet, a NULL that was written cannot be told from one that was there.
+                    continue;
+                }
                 after[at].clone_from(&value);
                 given[at] = true;
                 sets.push((at, value));

@@ -135,8 +135,8 @@ impl Running {
         }
     }
 
-    /// Starts the new version's clients beside the old one's. They accept NULL in new columns until
-    /// [`Running::expect_filled`].
+    /// Starts the new version's clients beside the old one's. Until [`Running::expect_filled`] they accept
+    /// NULL in new columns and set none of these to NULL: in a row that is not filled yet, nobody could tell the difference.
     pub fn join_new_version(&self) {
         self.launch(Version::New, self.shared.options.new_clients);
     }
