@@ -1,7 +1,8 @@
 //! What each rule does for the application.
 
 use pontoon_core::sql::postgres::mapping::{mismatch, repairable};
-use pontoon_core::sql::postgres::{Conditions, sync};
+use pontoon_core::sql::postgres::sync;
+use pontoon_core::step::Conditions;
 use pontoon_sandbox::connect;
 
 use crate::dsl::{Case, Outcome, Scene, code, derived, fill, omitted, on, pair, run, same, stable};
@@ -493,7 +494,7 @@ pub(crate) async fn private_functions_stay_in_the_body(case: Case) -> Outcome {
          CREATE FUNCTION app.twice(int) RETURNS numeric LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2.0';
          REVOKE ALL ON FUNCTION app.twice(int) FROM {role};"
     );
-    let sync = on(
+    let mut sync = on(
         "orders",
         vec![pair(
             "amount: integer",
@@ -502,7 +503,8 @@ pub(crate) async fn private_functions_stay_in_the_body(case: Case) -> Outcome {
             &["({exact} / 2)::integer"],
         )],
     );
-    let scene = Scene::with(case, &setup, sync, Conditions::InBody).await?;
+    sync.conditions = Conditions::InBody;
+    let scene = Scene::new(case, &setup, sync).await?;
     let writer = format!("writer_{}", scene.database.name());
     scene
         .run(&format!(

@@ -4,10 +4,9 @@ use std::error::Error;
 
 use pontoon_core::expr::{Expr, ROW, Volatility};
 use pontoon_core::name::TableName;
-use pontoon_core::sql::postgres::Conditions;
 use pontoon_core::sql::postgres::mapping;
 use pontoon_core::sql::postgres::sync;
-use pontoon_core::step::{MappedColumn, Mapping, OnConflict, Rule, Sync};
+use pontoon_core::step::{Conditions, MappedColumn, Mapping, OnConflict, Rule, Sync};
 use pontoon_sandbox::TestDatabase;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
@@ -152,6 +151,7 @@ pub(crate) fn on(table: &str, mappings: Vec<Mapping>) -> Sync {
         table: TableName::new(schema, name),
         children: vec![],
         mappings,
+        conditions: Conditions::InWhen,
     }
 }
 
@@ -167,22 +167,13 @@ impl Scene {
     /// Runs `setup` (tables, rows, the application's triggers), then installs
     /// the dual write.
     pub(crate) async fn new(case: Case, setup: &str, sync: Sync) -> Outcome<Self> {
-        Self::with(case, setup, sync, Conditions::InWhen).await
-    }
-
-    pub(crate) async fn with(
-        case: Case,
-        setup: &str,
-        sync: Sync,
-        conditions: Conditions,
-    ) -> Outcome<Self> {
         let database = TestDatabase::create(case.version).await?;
         let client = database.client().await?;
         let artifact = sync::artifact("7f3a", &sync.table);
         client
             .batch_execute(&format!("CREATE SCHEMA pontoon; {setup}"))
             .await?;
-        let mut statements = sync::install(&sync, &artifact, conditions);
+        let mut statements = sync::install(&sync, &artifact);
         if let Some(rule) = case.without {
             statements = crate::mutation::without(rule, statements);
         }

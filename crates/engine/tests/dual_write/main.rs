@@ -63,7 +63,7 @@ behaviours! {
     behaviours::every_way_to_write needs ["backward"];
     behaviours::several_mappings_in_one_batch needs [];
     behaviours::too_long_fails_and_is_not_cut needs [];
-    behaviours::odd_names needs ["backward"];
+    behaviours::odd_names needs [];
     behaviours::nothing_is_left_after_drop needs [];
     behaviours::nobody_else_may_use_the_function needs ["revoke"];
     behaviours::consistent_writes_never_enter_the_function needs ["when"];
@@ -80,7 +80,8 @@ behaviours! {
     redteam::column_group needs ["backward"];
     redteam::one_old_two_new needs ["backward"];
     redteam::chain needs ["repeat"];
-    redteam::images needs ["images"];
+    redteam::images needs [];
+    redteam::images_that_equal needs ["images"];
     redteam::stable_up needs ["pins"];
     redteam::explicit_null needs ["backward"];
     redteam::poor_writer needs ["definer", "qualified"];

@@ -3,7 +3,7 @@
 //! The rules of the function are marked in its own text (`-- rule: heal`); the
 //! others are parts of the statements around it.
 
-use pontoon_core::sql::postgres::{Conditions, sync};
+use pontoon_core::sql::postgres::sync;
 use pontoon_core::step::OnConflict;
 
 use crate::dsl::{derived, fill, omitted, on, pair_on};
@@ -25,14 +25,8 @@ const AROUND: &[(&str, Cut)] = &[
     }),
     ("images", |s| {
         Some(
-            s.replace(
-                "::record OPERATOR(pg_catalog.*=)",
-                "::record IS NOT DISTINCT FROM",
-            )
-            .replace(
-                "::record OPERATOR(pg_catalog.*<>)",
-                "::record IS DISTINCT FROM",
-            ),
+            s.replace("(pg_catalog.*=)", "(pg_catalog.=)")
+                .replace("(pg_catalog.*<>)", "(pg_catalog.<>)"),
         )
     }),
     ("qualified", |s| {
@@ -73,7 +67,7 @@ pub(crate) fn rules() -> Vec<String> {
             omitted("e: text", "'x'"),
         ],
     );
-    let text = sync::install(&everything, "a", Conditions::InWhen).join("\n");
+    let text = sync::install(&everything, "a").join("\n");
     let mut rules: Vec<String> = text
         .lines()
         .filter_map(|line| line.trim().strip_prefix("-- rule: "))

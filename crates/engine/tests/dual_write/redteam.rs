@@ -323,6 +323,33 @@ pub(crate) async fn images(case: Case) -> Outcome {
     Ok(())
 }
 
+/// `=` would take these changes for none.
+pub(crate) async fn images_that_equal(case: Case) -> Outcome {
+    let setup = "CREATE TABLE t (id int, a numeric, b numeric, c float8, d float8);
+        INSERT INTO t (id) VALUES (1);";
+    let sync = on(
+        "t",
+        vec![
+            pair("a: numeric", "b: numeric", &["{a}"], &["{b}"]),
+            pair(
+                "c: double precision",
+                "d: double precision",
+                &["{c}"],
+                &["{d}"],
+            ),
+        ],
+    );
+    let scene = Scene::new(case, setup, sync).await?;
+    scene
+        .run("UPDATE t SET a = 1.0, c = '0'; UPDATE t SET a = 1.00, d = '-0'")
+        .await?;
+    same!(
+        scene.row("SELECT a, b, c, d FROM t").await?,
+        "1.00|1.00|-0|-0"
+    );
+    Ok(())
+}
+
 pub(crate) async fn stable_up(case: Case) -> Outcome {
     let setup = "CREATE TABLE e (id int PRIMARY KEY, at timestamp, at_tz timestamptz);";
     let sync = on(
