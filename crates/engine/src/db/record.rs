@@ -346,6 +346,28 @@ pub struct RangeRecord {
     pub pages_done: u64,
     /// Pages in all.
     pub pages_total: u64,
+    /// Names the table's storage as it was when the range was made: a rewrite
+    /// changes it (PostgreSQL: the filenode).
+    pub storage: u32,
+    /// Rows it was believed to hold when it was made.
+    pub rows_estimate: u64,
+    /// What a verify pass has found in it so far.
+    pub findings: Findings,
+}
+
+/// What a verify pass found in a range. Committed with the range's position,
+/// so that no crash forgets a mismatch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Findings {
+    /// Rows out of step when they were looked at.
+    pub mismatched: u64,
+    /// Of those, rows that only a person can decide.
+    pub conflicts: u64,
+    /// Of those, rows that were brought into step.
+    pub repaired: u64,
+    /// Conflicts by key, a few.
+    pub examples: Vec<String>,
 }
 
 /// One batch.

@@ -1,6 +1,5 @@
 //! What may be asked of a run, and how it may end.
 
-use pontoon_core::plan::Plan;
 use pontoon_core::step::Phase;
 use uuid::Uuid;
 
@@ -62,13 +61,15 @@ pub enum RunError {
         /// Every reason, not only the first.
         refusals: Vec<pontoon_core::lower::Refusal>,
     },
-    /// The unfinished run of this plan was started from other operations.
-    #[error("the plan has changed since run {run} was started")]
+    /// The run of this plan was started from other operations.
+    #[error("the plan has changed since run {run} was {}", if *completed { "completed" } else { "started" })]
     PlanChanged {
         /// The run.
         run: Uuid,
         /// What changed, one sentence each.
         changes: Vec<String>,
+        /// That run has completed; otherwise it is unfinished.
+        completed: bool,
     },
     /// The run belongs to another server or database.
     #[error("{message}")]
@@ -82,6 +83,14 @@ pub enum RunError {
         /// What was looked for.
         message: String,
         /// What to type.
+        hints: Vec<String>,
+    },
+    /// A verify pass has found rows that only a person can mend.
+    #[error("{message}")]
+    VerifyFailed {
+        /// How many, where.
+        message: String,
+        /// Keys, and what to type.
         hints: Vec<String>,
     },
     /// The run's state does not allow it.
@@ -102,7 +111,3 @@ pub struct Sitting {
     /// How it ended.
     pub ending: Ending,
 }
-
-/// A plan that is ready to run: limits and throttle already merged with the
-/// environment's.
-pub type ReadyPlan = Plan;

@@ -1,5 +1,189 @@
-//! The state machine of a run.
+//! The state machine of a run: starting, going on, standing at gates, going
+//! back.
+//!
+//! [`transition`] says what comes next, purely. [`drive`] does it under a
+//! [lease](lease), and records how each sitting ended. Whatever happens to
+//! the process, what it was doing is found again in the database: a
+//! transactional step commits with its record, a batch with its cursor, and
+//! everything else is judged by looking at the catalog.
 
 mod api;
+mod drive;
+mod lease;
+mod observe;
+mod start;
+mod transition;
 
-pub use api::{Ending, ReadyPlan, RunError, RunOptions, Sitting};
+use pontoon_core::catalog::Catalog;
+use pontoon_core::lower::Lowered;
+use pontoon_core::plan::Plan;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::db::{Database, RunFilter, RunRecord, RunState};
+use crate::event::{Sink, VerifyProgress};
+
+use drive::Purpose;
+use start::Found;
+
+pub use api::{Ending, RunError, RunOptions, Sitting};
+
+/// Starts the plan, or resumes its unfinished run. Limits, throttle and gates
+/// of the plan as it is now replace the stored ones; changed operations are
+/// refused with what changed.
+///
+/// # Errors
+/// See [`RunError`].
+pub async fn run<D: Database>(
+    db: &D,
+    plan: &Plan,
+    options: RunOptions,
+    sink: Sink,
+    cancel: CancellationToken,
+) -> Result<Sitting, RunError> {
+    let record = match start::find_or_create(db, plan, &sink).await? {
+        Found::Completed(record) => {
+            return Ok(Sitting {
+                run: Some(record.new.id),
+                ending: Ending::AlreadyCompleted,
+            });
+        }
+        Found::Run(record) => record,
+    };
+    if let Some(by) = record.pause_requested.clone() {
+        return Ok(Sitting {
+            run: Some(record.new.id),
+            ending: Ending::Paused { by },
+        });
+    }
+    let mut record = *record;
+    record.new.settings = start::settings(plan);
+    let sink = sink.of(record.new.id);
+    let outcome = drive::sit(db, &record, Purpose::Forward, &options, &sink, &cancel).await?;
+    Ok(Sitting {
+        run: Some(record.new.id),
+        ending: outcome.ending,
+    })
+}
+
+/// Takes an unfinished run back: every write is kept, and the catalog is as
+/// it was before.
+///
+/// # Errors
+/// [`RunError::State`] for a run that has completed or holds a step that
+/// cannot be taken back.
+pub async fn rollback<D: Database>(
+    db: &D,
+    run: Uuid,
+    options: RunOptions,
+    sink: Sink,
+    cancel: CancellationToken,
+) -> Result<Sitting, RunError> {
+    let record = find(db, run).await?;
+    match record.state {
+        RunState::Completed => {
+            return Err(RunError::State {
+                message: format!("run {run} has completed: the old shape is gone"),
+                hints: vec!["Write a plan that leads to the shape you want.".to_owned()],
+            });
+        }
+        RunState::RolledBack => {
+            return Ok(Sitting {
+                run: Some(run),
+                ending: Ending::RolledBack,
+            });
+        }
+        RunState::Pending
+        | RunState::Running
+        | RunState::Waiting
+        | RunState::Paused
+        | RunState::Failed
+        | RunState::RollingBack => {}
+    }
+    let steps = db.steps(run).await?;
+    if let Some((step, reason)) = transition::irreversible(&steps) {
+        return Err(RunError::State {
+            message: format!(
+                "step {} ({}) cannot be taken back: {reason}",
+                step.step.no, step.step.name
+            ),
+            hints: vec![format!(
+                "Go forward instead: pontoon run, or pontoon status {run}"
+            )],
+        });
+    }
+    start::check_server(db, &record).await?;
+    let sink = sink.of(run);
+    let outcome = drive::sit(db, &record, Purpose::Back, &options, &sink, &cancel).await?;
+    Ok(Sitting {
+        run: Some(run),
+        ending: outcome.ending,
+    })
+}
+
+/// Makes a new, full verify pass over every table of a run that keeps two
+/// shapes in step. A clean one lifts an earlier failure.
+///
+/// # Errors
+/// [`RunError::VerifyFailed`] with the keys; [`RunError::State`] when the run
+/// has not reached its verify phase.
+pub async fn verify<D: Database>(
+    db: &D,
+    run: Uuid,
+    options: RunOptions,
+    sink: Sink,
+    cancel: CancellationToken,
+) -> Result<(Ending, Vec<VerifyProgress>), RunError> {
+    let record = find(db, run).await?;
+    let steps = db.steps(run).await?;
+    if !verifiable(&record, &steps) {
+        return Err(RunError::State {
+            message: format!(
+                "run {run} is {} in phase {}: there are no two filled shapes to compare",
+                record.state.name(),
+                record.phase.name()
+            ),
+            hints: vec!["Verify between the end of the backfill and contract.".to_owned()],
+        });
+    }
+    start::check_server(db, &record).await?;
+    let sink = sink.of(run);
+    let outcome = drive::sit(db, &record, Purpose::Verify, &options, &sink, &cancel).await?;
+    Ok((outcome.ending, outcome.verified))
+}
+
+/// What `preview` shows: the catalog and the program. Changes nothing.
+///
+/// # Errors
+/// [`RunError::Refused`] with every reason.
+pub async fn compile<D: Database>(db: &D, plan: &Plan) -> Result<(Catalog, Lowered), RunError> {
+    start::compile(db, plan).await
+}
+
+/// The run of that id.
+///
+/// # Errors
+/// [`RunError::NoRun`] when there is none.
+pub async fn find<D: Database>(db: &D, run: Uuid) -> Result<RunRecord, RunError> {
+    let runs = db.runs(&RunFilter::Id(run)).await?;
+    runs.into_iter().next().ok_or_else(|| RunError::NoRun {
+        message: format!("there is no run {run} in this database"),
+        hints: vec!["See: pontoon history".to_owned()],
+    })
+}
+
+fn verifiable(record: &RunRecord, steps: &[crate::db::StepRecord]) -> bool {
+    use crate::db::StepState;
+    use pontoon_core::step::Action;
+    let of = |wanted: fn(&Action) -> bool| {
+        steps
+            .iter()
+            .filter(move |step| wanted(&step.step.action))
+            .collect::<Vec<_>>()
+    };
+    let backfills = of(|action| matches!(action, Action::Backfill(_)));
+    let verifies = of(|action| matches!(action, Action::Verify(_)));
+    transition::may_run(record.state)
+        && !verifies.is_empty()
+        && backfills.iter().all(|step| step.state == StepState::Done)
+}

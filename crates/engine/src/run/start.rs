@@ -1,0 +1,159 @@
+//! Finding or making the run of a plan.
+
+use pontoon_core::catalog::Catalog;
+use pontoon_core::lower::{self, Lowered};
+use pontoon_core::plan::{self, Plan};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::db::{Database, NewRun, RunFilter, RunRecord, RunState, Settings};
+use crate::event::{Event, Sink};
+use crate::failpoint;
+
+use super::api::RunError;
+
+/// What `run` found.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// This plan has completed here before, with the same operations.
+    Completed(Box<RunRecord>),
+    /// A new run, or an unfinished one that goes on.
+    Run(Box<RunRecord>),
+}
+
+/// Reads the tables of a plan, asks what its texts mean, and compiles it.
+/// Changes nothing.
+pub(crate) async fn compile<D: Database>(
+    db: &D,
+    plan: &Plan,
+) -> Result<(Catalog, Lowered), RunError> {
+    let tables = lower::tables(plan);
+    let mut catalog = db.inspect(&plan.schema, &tables, &[]).await?;
+    let request = lower::request(plan, &catalog);
+    if !request.questions.is_empty() {
+        catalog = db
+            .inspect(&plan.schema, &request.tables, &request.questions)
+            .await?;
+    }
+    let lowered =
+        lower::lower(plan, &catalog).map_err(|refusals| RunError::Refused { refusals })?;
+    Ok((catalog, lowered))
+}
+
+/// The unfinished run of the plan, or a new one.
+pub(crate) async fn find_or_create<D: Database>(
+    db: &D,
+    plan: &Plan,
+    sink: &Sink,
+) -> Result<Found, RunError> {
+    let operations = plan::operations_json(plan);
+    let operations_hash = plan::operations_hash(plan);
+    let runs = db.runs(&RunFilter::Plan(plan.plan.clone())).await?;
+
+    if let Some(run) = runs.iter().find(|run| !run.state.is_final()) {
+        check_same(run, plan, &operations, &operations_hash)?;
+        check_server(db, run).await?;
+        if run.state == RunState::RollingBack {
+            return Err(RunError::State {
+                message: format!("run {} is being rolled back", run.new.id),
+                hints: vec![format!("Finish it: pontoon rollback {}", run.new.id)],
+            });
+        }
+        return Ok(Found::Run(Box::new(run.clone())));
+    }
+    let completed = runs
+        .iter()
+        .find(|run| run.state == RunState::Completed && run.new.version == plan.version);
+    if let Some(run) = completed {
+        check_same(run, plan, &operations, &operations_hash)?;
+        return Ok(Found::Completed(Box::new(run.clone())));
+    }
+
+    let (catalog, lowered) = compile(db, plan).await?;
+    db.init(None).await?;
+    let program = lowered.program;
+    let program_json = serde_json::to_string(&program).map_err(|error| {
+        crate::db::DbError::new(
+            crate::db::ErrorKind::Internal,
+            format!("failed to write the program: {error}"),
+        )
+    })?;
+    let steps = u32::try_from(program.steps.len()).unwrap_or(u32::MAX);
+    let run = db
+        .create_run(&NewRun {
+            id: Uuid::now_v7(),
+            plan: plan.plan.clone(),
+            version: plan.version.clone(),
+            issue: plan.issue.clone(),
+            operations,
+            operations_hash,
+            program,
+            program_hash: hex(&Sha256::digest(program_json.as_bytes())),
+            system_identifier: catalog.server.system_identifier.clone(),
+            catalog_fingerprint: pontoon_core::catalog::fingerprint(&catalog, &lower::tables(plan)),
+            settings: settings(plan),
+        })
+        .await?;
+    failpoint::reach("run.created");
+    sink.of(run.new.id).emit(Event::RunStarted {
+        plan: plan.plan.clone(),
+        version: plan.version.clone(),
+        steps,
+    });
+    Ok(Found::Run(Box::new(run)))
+}
+
+/// What of a plan may change between sittings.
+pub(crate) fn settings(plan: &Plan) -> Settings {
+    Settings {
+        limits: plan.limits.clone(),
+        backfill: plan.backfill.clone(),
+        throttle: plan.throttle.clone(),
+        gates: plan.gates.clone(),
+    }
+}
+
+fn check_same(
+    run: &RunRecord,
+    plan: &Plan,
+    operations: &serde_json::Value,
+    operations_hash: &str,
+) -> Result<(), RunError> {
+    let mut changes = Vec::new();
+    if run.new.version != plan.version {
+        changes.push(format!(
+            "version was {}, and is now {}",
+            run.new.version, plan.version
+        ));
+    }
+    if run.new.operations_hash != operations_hash {
+        changes.extend(plan::describe_change(&run.new.operations, operations));
+    }
+    if changes.is_empty() {
+        return Ok(());
+    }
+    Err(RunError::PlanChanged {
+        run: run.new.id,
+        changes,
+        completed: run.state == RunState::Completed,
+    })
+}
+
+/// A run goes on only where it was started: a restored copy of its tables on
+/// another server has other rows.
+pub(crate) async fn check_server<D: Database>(db: &D, run: &RunRecord) -> Result<(), RunError> {
+    let server = db.inspect("public", &[], &[]).await?.server;
+    if server.system_identifier == run.new.system_identifier {
+        return Ok(());
+    }
+    Err(RunError::WrongServer {
+        message: format!(
+            "run {} was started on the server with system identifier {}, and this one is {}",
+            run.new.id, run.new.system_identifier, server.system_identifier
+        ),
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,421 @@
+//! Going through a table's ranges with several workers: what backfills and
+//! verify passes have in common.
+//!
+//! Each worker takes a range, works on it chunk by chunk, and takes the next.
+//! A chunk is one transaction, so a worker can stop between any two. Memory
+//! is constant: a worker holds one range and nothing of its rows.
+
+mod size;
+
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use pontoon_core::name::TableName;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::db::{DbError, ErrorKind, RangeRecord, Settings};
+use crate::event::{Event, Sink};
+use crate::throttle::Throttle;
+
+use size::BatchSize;
+
+/// How long the database may be out of reach before the sitting ends.
+const OUT_OF_REACH: Duration = Duration::from_secs(120);
+/// How long a range rests when others hold all the rows it has left.
+const CONTENDED: Duration = Duration::from_millis(100);
+/// The same, at most.
+const CONTENDED_MOST: Duration = Duration::from_secs(2);
+
+/// What one chunk did.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    /// The range as it stands now.
+    pub(crate) range: RangeRecord,
+    /// Rows changed or compared.
+    pub(crate) rows: u64,
+    /// Rows left open because someone holds them.
+    pub(crate) contended: u64,
+    /// Server time.
+    pub(crate) elapsed: Duration,
+    /// The table was rewritten.
+    pub(crate) rewritten: bool,
+}
+
+/// How a scan ended, when it did not fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Every range is done.
+    Done,
+    /// A table was rewritten: its ranges have to be made anew.
+    Rewritten(TableName),
+    /// It was told to stop.
+    Interrupted,
+}
+
+/// Told after each chunk.
+pub(crate) trait Watcher: Send + Sync {
+    /// A chunk has committed.
+    fn chunk(&self, chunk: &Chunk, batch_rows: u64);
+}
+
+/// What all workers of a scan share.
+struct Shared<'a, F> {
+    queue: Mutex<VecDeque<(RangeRecord, Instant)>>,
+    sizes: Mutex<HashMap<TableName, BatchSize>>,
+    rewritten: Mutex<Option<TableName>>,
+    halt: CancellationToken,
+    cancel: &'a CancellationToken,
+    settings: watch::Receiver<Settings>,
+    throttle: &'a Throttle,
+    sink: &'a Sink,
+    watcher: &'a dyn Watcher,
+    work: F,
+}
+
+/// Works on all ranges that are not done, with as many workers as the
+/// settings say at each moment. `work` is one chunk: a range and the rows to
+/// aim at.
+pub(crate) async fn drive<F, Fut>(
+    ranges: Vec<RangeRecord>,
+    settings: watch::Receiver<Settings>,
+    throttle: &Throttle,
+    sink: &Sink,
+    cancel: &CancellationToken,
+    watcher: &dyn Watcher,
+    work: F,
+) -> Result<End, DbError>
+where
+    F: Fn(RangeRecord, u64) -> Fut + Sync,
+    Fut: Future<Output = Result<Chunk, DbError>> + Send,
+{
+    let now = Instant::now();
+    let mut sizes = HashMap::new();
+    for range in &ranges {
+        sizes
+            .entry(range.table.clone())
+            .or_insert_with(|| BatchSize::new(bytes_per_row(range)));
+    }
+    let shared = Shared {
+        queue: Mutex::new(
+            ranges
+                .into_iter()
+                .filter(|range| !range.done)
+                .map(|range| (range, now))
+                .collect(),
+        ),
+        sizes: Mutex::new(sizes),
+        rewritten: Mutex::new(None),
+        halt: CancellationToken::new(),
+        cancel,
+        settings,
+        throttle,
+        sink,
+        watcher,
+        work,
+    };
+    let mut workers = FuturesUnordered::new();
+    let mut started = 0;
+    let mut outcome = Ok(());
+    loop {
+        // Workers beyond the wanted number end by themselves between chunks.
+        let wanted = shared.settings.borrow().backfill.workers.max(1);
+        while started < wanted && outcome.is_ok() && !shared.stopping() {
+            workers.push(shared.worker(started));
+            started += 1;
+        }
+        let mut changed = shared.settings.clone();
+        tokio::select! {
+            ended = workers.next() => match ended {
+                Some(Ok(())) => started = u32::try_from(workers.len()).unwrap_or(u32::MAX),
+                Some(Err(error)) => {
+                    shared.halt.cancel();
+                    if outcome.is_ok() {
+                        outcome = Err(error);
+                    }
+                }
+                None => break,
+            },
+            _ = changed.changed(), if !shared.stopping() => {}
+        }
+        if workers.is_empty() && (shared.stopping() || shared.is_empty()) {
+            break;
+        }
+    }
+    outcome?;
+    let rewritten = lock(&shared.rewritten).take();
+    Ok(match rewritten {
+        Some(table) => End::Rewritten(table),
+        None if shared.is_empty() => End::Done,
+        None => End::Interrupted,
+    })
+}
+
+impl<F, Fut> Shared<'_, F>
+where
+    F: Fn(RangeRecord, u64) -> Fut + Sync,
+    Fut: Future<Output = Result<Chunk, DbError>> + Send,
+{
+    fn stopping(&self) -> bool {
+        self.halt.is_cancelled() || self.cancel.is_cancelled()
+    }
+
+    fn is_empty(&self) -> bool {
+        lock(&self.queue).is_empty()
+    }
+
+    /// Takes ranges until there is none, or this worker is one too many.
+    async fn worker(&self, number: u32) -> Result<(), DbError> {
+        let mut tries = Tries::default();
+        loop {
+            let superfluous = number >= self.settings.borrow().backfill.workers.max(1);
+            if self.stopping() || superfluous {
+                return Ok(());
+            }
+            let taken = lock(&self.queue).pop_front();
+            let Some((range, not_before)) = taken else {
+                return Ok(());
+            };
+            tokio::select! {
+                () = tokio::time::sleep_until(not_before) => {}
+                () = self.halt.cancelled() => {}
+                () = self.cancel.cancelled() => {}
+            }
+            match self.range(range, &mut tries).await? {
+                Rest::Done => {}
+                Rest::Later(range, pause) => {
+                    lock(&self.queue).push_back((*range, Instant::now() + pause));
+                }
+            }
+        }
+    }
+
+    /// Works on one range until it is done, is told to stop, or has nothing
+    /// left but rows that others hold.
+    async fn range(&self, mut range: RangeRecord, tries: &mut Tries) -> Result<Rest, DbError> {
+        let mut contended = CONTENDED;
+        let mut limited: Option<u64> = None;
+        loop {
+            if self.stopping() || !self.throttle.pass(self.cancel).await {
+                return Ok(Rest::Later(Box::new(range), Duration::ZERO));
+            }
+            let cap = self.settings.borrow().limits.max_batch_rows;
+            let target = self.settings.borrow().backfill.target_batch_time;
+            let wanted = self.size(&range, |size| size.rows(cap));
+            let rows = limited.map_or(wanted, |limit| limit.min(wanted));
+            let chunk = match (self.work)(range.clone(), rows).await {
+                Ok(chunk) => chunk,
+                Err(error) => {
+                    self.recover(error, &range, cap, &mut limited, tries)
+                        .await?;
+                    continue;
+                }
+            };
+            *tries = Tries::default();
+            limited = None;
+            if chunk.rewritten {
+                *lock(&self.rewritten) = Some(chunk.range.table.clone());
+                self.halt.cancel();
+                return Ok(Rest::Later(Box::new(chunk.range), Duration::ZERO));
+            }
+            if chunk.rows + chunk.contended >= rows / 2 {
+                self.size(&chunk.range, |size| {
+                    size.observe(chunk.elapsed, target, cap)
+                });
+            }
+            self.watcher.chunk(&chunk, rows);
+            let stuck =
+                chunk.rows == 0 && chunk.contended > 0 && chunk.range.position == range.position;
+            range = chunk.range;
+            if range.done {
+                return Ok(Rest::Done);
+            }
+            if stuck {
+                if !self.is_empty() {
+                    return Ok(Rest::Later(Box::new(range), contended));
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(contended) => {}
+                    () = self.halt.cancelled() => {}
+                    () = self.cancel.cancelled() => {}
+                }
+                contended = (contended * 2).min(CONTENDED_MOST);
+            } else {
+                contended = CONTENDED;
+            }
+        }
+    }
+
+    fn size<T>(&self, range: &RangeRecord, f: impl FnOnce(&mut BatchSize) -> T) -> T {
+        let mut sizes = lock(&self.sizes);
+        f(sizes
+            .entry(range.table.clone())
+            .or_insert_with(|| BatchSize::new(bytes_per_row(range))))
+    }
+
+    /// What passes is waited out; everything else ends the scan.
+    async fn recover(
+        &self,
+        error: DbError,
+        range: &RangeRecord,
+        cap: u64,
+        limited: &mut Option<u64>,
+        tries: &mut Tries,
+    ) -> Result<(), DbError> {
+        match &error.kind {
+            ErrorKind::RowLimit { affected, limit } if affected < limit => {
+                *limited = Some(limit - affected);
+                return Ok(());
+            }
+            // Our own bound on a batch: a smaller one may fit.
+            ErrorKind::Transient | ErrorKind::Failed if error.code.as_deref() == Some("57014") => {
+                if self.size(range, |size| size.is_least()) {
+                    return Err(error);
+                }
+                self.size(range, |size| size.timed_out(cap));
+                return Ok(());
+            }
+            ErrorKind::Transient | ErrorKind::Unreachable => {}
+            ErrorKind::Rejected
+            | ErrorKind::Fenced
+            | ErrorKind::Held { .. }
+            | ErrorKind::Conflict
+            | ErrorKind::LockPatience { .. }
+            | ErrorKind::RowLimit { .. }
+            | ErrorKind::ProofVoid
+            | ErrorKind::Refused
+            | ErrorKind::Failed
+            | ErrorKind::Internal => return Err(error),
+        }
+        let Some(pause) = tries.next() else {
+            return Err(error);
+        };
+        self.sink.emit(Event::Retrying {
+            error: error.to_string(),
+            after_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+        });
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.halt.cancelled() => {}
+            () = self.cancel.cancelled() => {}
+        }
+        Ok(())
+    }
+}
+
+/// What became of a range that a worker had taken.
+enum Rest {
+    Done,
+    Later(Box<RangeRecord>, Duration),
+}
+
+/// Tries of one worker since its last success.
+#[derive(Debug, Default)]
+struct Tries {
+    first: Option<Instant>,
+    pause: Duration,
+}
+
+impl Tries {
+    /// The pause before the next try; `None` when patience is spent.
+    fn next(&mut self) -> Option<Duration> {
+        let first = *self.first.get_or_insert_with(Instant::now);
+        if first.elapsed() > OUT_OF_REACH {
+            return None;
+        }
+        self.pause = (self.pause * 2).clamp(Duration::from_millis(50), Duration::from_secs(5));
+        Some(self.pause.mul_f64(0.75 + rand::random::<f64>() / 2.0))
+    }
+}
+
+fn bytes_per_row(range: &RangeRecord) -> u64 {
+    const PAGE_BYTES: u64 = 8192;
+    (range.pages_total * PAGE_BYTES)
+        .checked_div(range.rows_estimate)
+        .unwrap_or(0)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How fast something goes, over the last seconds.
+#[derive(Debug)]
+pub(crate) struct Speed {
+    window: VecDeque<(Instant, u64, u64)>,
+}
+
+/// The window of [`Speed`].
+const WINDOW: Duration = Duration::from_secs(5);
+/// Progress is told at most this often.
+pub(crate) const PROGRESS: Duration = Duration::from_millis(250);
+
+impl Speed {
+    /// Nothing is known yet.
+    pub(crate) fn new(rows: u64, pages: u64) -> Self {
+        Self {
+            window: VecDeque::from([(Instant::now(), rows, pages)]),
+        }
+    }
+
+    /// Counts as of now; returns rows and pages per second.
+    #[expect(clippy::cast_precision_loss, reason = "a speed is an estimate")]
+    pub(crate) fn observe(&mut self, rows: u64, pages: u64) -> (f64, f64) {
+        let now = Instant::now();
+        while self.window.len() > 1
+            && self
+                .window
+                .front()
+                .is_some_and(|(at, _, _)| now.duration_since(*at) > WINDOW)
+        {
+            self.window.pop_front();
+        }
+        let (at, rows_then, pages_then) =
+            self.window.front().copied().unwrap_or((now, rows, pages));
+        self.window.push_back((now, rows, pages));
+        let seconds = now.duration_since(at).as_secs_f64().max(0.001);
+        (
+            rows.saturating_sub(rows_then) as f64 / seconds,
+            pages.saturating_sub(pages_then) as f64 / seconds,
+        )
+    }
+}
+
+/// Ranges as they stand, by number: what progress is computed from.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    ranges: Mutex<HashMap<u32, RangeRecord>>,
+}
+
+impl Tally {
+    /// The ranges at the start.
+    pub(crate) fn new(ranges: &[RangeRecord]) -> Self {
+        Self {
+            ranges: Mutex::new(
+                ranges
+                    .iter()
+                    .map(|range| (range.no, range.clone()))
+                    .collect(),
+            ),
+        }
+    }
+
+    /// A range has moved.
+    pub(crate) fn put(&self, range: &RangeRecord) {
+        lock(&self.ranges).insert(range.no, range.clone());
+    }
+
+    /// All ranges as they stand.
+    pub(crate) fn all(&self) -> Vec<RangeRecord> {
+        lock(&self.ranges).values().cloned().collect()
+    }
+
+    /// The sum of something over all ranges.
+    pub(crate) fn sum(&self, of: impl Fn(&RangeRecord) -> u64) -> u64 {
+        lock(&self.ranges).values().map(of).sum()
+    }
+}
