@@ -1,0 +1,283 @@
+//! The binary as a child process.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+
+/// How long a command may take before the test says that it hangs.
+const HANG: Duration = Duration::from_secs(120);
+
+/// Pontoon against one database, with a directory of its own for plans.
+#[derive(Debug)]
+pub struct Pontoon {
+    url: String,
+    directory: tempfile::TempDir,
+    environment: Vec<(String, String)>,
+}
+
+/// A command that has ended.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// The exit code; `None` when a signal ended the process.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// A command that is under way, started with `--output json`.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    records: tokio::sync::mpsc::UnboundedReceiver<Value>,
+    seen: Vec<Value>,
+    stderr: JoinHandle<String>,
+}
+
+impl Pontoon {
+    /// Pontoon against the database at `url`.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            directory: tempfile::tempdir().expect("a temporary directory can be made"),
+            environment: Vec::new(),
+        }
+    }
+
+    /// The same with one more environment variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The database.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Writes a file beside the plans and returns its path.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.directory.path().join(name);
+        std::fs::write(&path, text).expect("the file can be written");
+        path
+    }
+
+    /// Writes `plan.yaml` and returns its path as text.
+    pub fn plan(&self, text: &str) -> String {
+        self.file("plan.yaml", text).display().to_string()
+    }
+
+    /// Runs a command to its end.
+    pub async fn call(&self, arguments: &[&str]) -> Finished {
+        self.call_with(arguments, &[]).await
+    }
+
+    /// Runs a command to its end, with further environment variables.
+    pub async fn call_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Finished {
+        let mut command = self.command(arguments);
+        for (name, value) in environment {
+            command.env(name, value);
+        }
+        let output = tokio::time::timeout(HANG, command.output())
+            .await
+            .unwrap_or_else(|_| panic!("`pontoon {}` hangs", arguments.join(" ")))
+            .expect("the binary can be started");
+        Finished {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Starts a command with `--output json` and goes on.
+    pub fn spawn(&self, arguments: &[&str]) -> Running {
+        self.spawn_with(arguments, &[])
+    }
+
+    /// [`Pontoon::spawn`] with further environment variables.
+    pub fn spawn_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Running {
+        let mut command = self.command(arguments);
+        command.args(["--output", "json"]);
+        for (name, value) in environment {
+            command.env(name, value);
+        }
+        let mut child = command.spawn().expect("the binary can be started");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let mut stderr = child.stderr.take().expect("stderr is piped");
+        let (sender, records) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(stdout).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let record = serde_json::from_str(&line)
+                    .unwrap_or_else(|error| panic!("a line is not JSON ({error}): {line}"));
+                if sender.send(record).is_err() {
+                    return;
+                }
+            }
+        });
+        let stderr = tokio::spawn(async move {
+            let mut text = String::new();
+            // A child that was killed in the middle of a character has still said something.
+            let _incomplete = stderr.read_to_string(&mut text).await;
+            text
+        });
+        Running {
+            child,
+            records,
+            seen: Vec::new(),
+            stderr,
+        }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.directory.path())
+            .env("USER", "tester")
+            .env("DATABASE_URL", &self.url)
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        for (name, value) in &self.environment {
+            command.env(name, value);
+        }
+        command
+    }
+}
+
+impl Finished {
+    /// The JSON records on standard output, one a line.
+    pub fn records(&self) -> Vec<Value> {
+        self.stdout
+            .lines()
+            .map(|line| {
+                serde_json::from_str(line)
+                    .unwrap_or_else(|error| panic!("a line is not JSON ({error}): {line}"))
+            })
+            .collect()
+    }
+
+    /// Standard output as one JSON document.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| {
+            panic!(
+                "standard output is not JSON ({error}):\n{}\n{}",
+                self.stdout, self.stderr
+            )
+        })
+    }
+
+    /// Fails the test with all output unless the command ended with `code`.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(
+            self.code,
+            Some(code),
+            "stdout:\n{}\nstderr:\n{}",
+            self.stdout,
+            self.stderr
+        );
+        self
+    }
+}
+
+impl Running {
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("the child has not been waited for")
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).expect("a process id fits");
+        kill(Pid::from_raw(pid), signal).expect("the child can be signalled");
+    }
+
+    /// Waits until a record satisfies `wanted`, and returns it. `None` when
+    /// the process ended before that.
+    pub async fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Option<Value> {
+        let deadline = Instant::now() + HANG;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let record = tokio::time::timeout(left, self.records.recv())
+                .await
+                .expect("the record comes before the test gives up")?;
+            self.seen.push(record.clone());
+            if wanted(&record) {
+                return Some(record);
+            }
+        }
+    }
+
+    /// Waits until an event of this name comes.
+    pub async fn event(&mut self, name: &str) -> Option<Value> {
+        self.until(|record| record["event"] == name).await
+    }
+
+    /// Records seen so far.
+    pub fn seen(&self) -> &[Value] {
+        &self.seen
+    }
+
+    /// Waits for the end and returns it with everything that was said.
+    pub async fn wait(mut self) -> (Finished, Vec<Value>) {
+        let status = tokio::time::timeout(HANG, self.child.wait())
+            .await
+            .expect("the child ends before the test gives up")
+            .expect("the child can be waited for");
+        while let Some(record) = self.records.recv().await {
+            self.seen.push(record);
+        }
+        let stderr = self.stderr.await.expect("the reader of stderr lives");
+        let stdout = self
+            .seen
+            .iter()
+            .map(|record| format!("{record}\n"))
+            .collect();
+        (
+            Finished {
+                code: status.code(),
+                stdout,
+                stderr,
+            },
+            self.seen,
+        )
+    }
+}
+
+/// The binary of this workspace in this profile, brought up to date once per
+/// test process.
+fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let test = std::env::current_exe().expect("a test knows its own path");
+        let profile = test
+            .parent()
+            .and_then(Path::parent)
+            .expect("tests lie in target/<profile>/deps");
+        let release = profile.ends_with("release");
+        let mut cargo = std::process::Command::new(env!("CARGO"));
+        cargo
+            .args(["build", "--quiet", "--package", "pontoon"])
+            .args(release.then_some("--release"))
+            .current_dir(env!("CARGO_MANIFEST_DIR"));
+        let status = cargo.status().expect("cargo can be started");
+        assert!(status.success(), "the binary cannot be built");
+        profile.join("pontoon")
+    })
+}
