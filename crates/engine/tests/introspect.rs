@@ -310,7 +310,7 @@ async fn publications_with_their_columns_and_filters() -> Outcome {
 }
 
 const DETAILS: &str = r#"
-DO 'BEGIN CREATE ROLE reader; EXCEPTION WHEN duplicate_object THEN NULL; END';
+DO 'BEGIN CREATE ROLE reader; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END';
 CREATE SCHEMA other;
 CREATE TYPE other.mood AS ENUM ('sad', 'ok');
 CREATE DOMAIN other.required AS int NOT NULL;

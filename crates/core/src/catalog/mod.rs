@@ -4,6 +4,7 @@
 //! else. It holds the tables that a plan names, everything that depends on
 //! them, and the answers to the plan's [`Question`]s.
 
+mod apply;
 mod compare;
 
 use std::collections::BTreeMap;

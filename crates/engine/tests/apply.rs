@@ -1,0 +1,537 @@
+//! What `Catalog::apply` makes of a change is what a real server makes of it.
+//! `PONTOON_TEST_VERSIONS` chooses which.
+
+use pontoon_core::catalog::{
+    Catalog, Column, ColumnDef, Constraint, ConstraintKind, Dependent, DependentKind, Grant, Index,
+    IndexKey, Partitioning, ReferentialAction, ReplicaIdentity, RowSecurity, Table, TableKind,
+    TableSize,
+};
+use pontoon_core::expr::{Expr, Volatility};
+use pontoon_core::name::TableName;
+use pontoon_core::step::{Action, Change, Concurrent, Conditions, Ddl, Sync};
+use pontoon_engine::db::postgres::introspect::{Request, read};
+use pontoon_sandbox::{TestDatabase, test_versions};
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+const SCHEMA: &str = r#"
+DO 'BEGIN CREATE ROLE reader; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END';
+CREATE TABLE users (id int PRIMARY KEY, code int NOT NULL);
+CREATE TABLE t (
+    id int PRIMARY KEY,
+    a int,
+    b text DEFAULT 'x',
+    c int,
+    d int,
+    e int,
+    user_id int,
+    CONSTRAINT t_b_check CHECK (b <> 'a' AND a > 0)
+);
+CREATE INDEX t_a_idx ON t (a, lower(b)) WHERE c > 0;
+CREATE INDEX t_d_idx ON t (d, e);
+CREATE TABLE refers (t_id int CONSTRAINT refers_fk REFERENCES t (id));
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TRIGGER t_touch BEFORE UPDATE OF a ON t FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE TRIGGER "!pontoon_1" BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE TABLE base (a int, b int);
+CREATE TABLE derived (extra int) INHERITS (base);
+CREATE TABLE parts (id int, v int) PARTITION BY RANGE (id);
+CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (100);
+"#;
+
+fn public(name: &str) -> TableName {
+    TableName::new("public", name)
+}
+
+fn text(name: &str) -> String {
+    name.to_owned()
+}
+
+fn def(name: &str, type_name: &str) -> ColumnDef {
+    ColumnDef {
+        name: name.into(),
+        type_name: type_name.into(),
+        collation: None,
+        nullable: true,
+        default: None,
+        identity: None,
+        generated: None,
+        comment: None,
+    }
+}
+
+fn constraint(name: &str, kind: ConstraintKind, validated: bool) -> Constraint {
+    Constraint {
+        name: name.into(),
+        kind,
+        validated,
+        deferrable: None,
+        definition: String::new(),
+    }
+}
+
+fn key(column: &str) -> IndexKey {
+    IndexKey {
+        column: Some(column.into()),
+        expression: None,
+        opclass: None,
+        collation: None,
+        descending: false,
+        nulls_first: false,
+    }
+}
+
+fn index(name: &str, keys: Vec<IndexKey>, unique: bool) -> Index {
+    Index {
+        name: name.into(),
+        method: "btree".into(),
+        unique,
+        nulls_not_distinct: false,
+        keys,
+        include: Vec::new(),
+        predicate: None,
+        valid: true,
+        constraint: None,
+        definition: String::new(),
+    }
+}
+
+fn ddl(change: Change) -> Action {
+    Action::Ddl(Ddl {
+        changes: vec![change],
+        cutover: false,
+    })
+}
+
+fn add_check(table: &str, name: &str, expression: &str, columns: &[&str]) -> Action {
+    let columns = columns.iter().map(|c| text(c)).collect();
+    ddl(Change::AddConstraint {
+        table: public(table),
+        constraint: constraint(
+            name,
+            ConstraintKind::Check {
+                expression: expression.into(),
+                columns,
+            },
+            false,
+        ),
+        using_index: None,
+    })
+}
+
+fn add_foreign_key(
+    table: &str,
+    name: &str,
+    column: &str,
+    references: &str,
+    referenced: &str,
+) -> Change {
+    Change::AddConstraint {
+        table: public(table),
+        constraint: constraint(
+            name,
+            ConstraintKind::ForeignKey {
+                columns: vec![text(column)],
+                references: public(references),
+                referenced_columns: vec![text(referenced)],
+                on_delete: ReferentialAction::Cascade,
+                on_update: ReferentialAction::NoAction,
+                match_full: false,
+            },
+            false,
+        ),
+        using_index: None,
+    }
+}
+
+fn rename(table: &str, from: &str, to: &str) -> Action {
+    ddl(Change::RenameColumn {
+        table: public(table),
+        from: from.into(),
+        to: to.into(),
+    })
+}
+
+fn set_default(column: &str, default: Option<&str>) -> Action {
+    ddl(Change::SetDefault {
+        table: public("t"),
+        column: column.into(),
+        default: default.map(text),
+    })
+}
+
+fn drop_constraint(table: &str, name: &str, referenced: Option<&str>) -> Action {
+    ddl(Change::DropConstraint {
+        table: public(table),
+        name: name.into(),
+        referenced: referenced.map(public),
+    })
+}
+
+fn drop_column(table: &str, column: &str) -> Action {
+    ddl(Change::DropColumn {
+        table: public(table),
+        column: column.into(),
+    })
+}
+
+fn new_table() -> Table {
+    let column = |position: i16, name: &str, type_name: &str, base: &str| Column {
+        def: def(name, type_name),
+        position,
+        base_type: base.into(),
+        not_null_domain: false,
+        settings: Vec::new(),
+        grants: Vec::new(),
+        dependents: Vec::new(),
+    };
+    let mut id = column(1, "id", "bigint", "bigint");
+    id.def.nullable = false;
+    id.def.comment = Some("the key".into());
+    Table {
+        name: public("fresh"),
+        oid: 0,
+        kind: TableKind::Ordinary,
+        owner: String::new(),
+        owned_by_us: true,
+        columns: vec![
+            id,
+            column(2, "v", "character varying(10)", "character varying"),
+        ],
+        constraints: vec![constraint(
+            "fresh_pkey",
+            ConstraintKind::PrimaryKey {
+                columns: vec!["id".into()],
+            },
+            true,
+        )],
+        indexes: Vec::new(),
+        triggers: Vec::new(),
+        row_security: RowSecurity::default(),
+        publications: Vec::new(),
+        replica_identity: ReplicaIdentity::Default,
+        partitioning: None::<Partitioning>,
+        children: Vec::new(),
+        parents: Vec::new(),
+        dependents: Vec::new(),
+        referenced_by: Vec::new(),
+        comment: Some("new".into()),
+        grants: Vec::new(),
+        size: TableSize::default(),
+    }
+}
+
+/// What a server runs, and what is folded over the catalog.
+fn cases() -> Vec<(&'static str, Action)> {
+    let added = ColumnDef {
+        nullable: false,
+        default: Some(Expr {
+            template: "7.50".into(),
+            columns: Vec::new(),
+            volatility: Volatility::Immutable,
+        }),
+        comment: Some("a price".into()),
+        ..def("price", "numeric(10,2)")
+    };
+    vec![
+        (
+            "ALTER TABLE t ADD COLUMN price numeric(10,2) NOT NULL DEFAULT 7.50; COMMENT ON COLUMN t.price IS 'a price'",
+            ddl(Change::AddColumn {
+                table: public("t"),
+                column: added,
+            }),
+        ),
+        (
+            "ALTER TABLE base ADD COLUMN added varchar(5)[]",
+            ddl(Change::AddColumn {
+                table: public("base"),
+                column: def("added", "character varying(5)[]"),
+            }),
+        ),
+        (
+            "ALTER TABLE parts ADD COLUMN w timestamp(3)",
+            ddl(Change::AddColumn {
+                table: public("parts"),
+                column: def("w", "timestamp(3) without time zone"),
+            }),
+        ),
+        (
+            "ALTER TABLE t ALTER b SET DEFAULT now()::text",
+            set_default("b", Some("(now())::text")),
+        ),
+        ("ALTER TABLE t ALTER b DROP DEFAULT", set_default("b", None)),
+        (
+            "ALTER TABLE t ADD CONSTRAINT c_given CHECK (c IS NOT NULL) NOT VALID",
+            add_check("t", "c_given", "(c IS NOT NULL)", &["c"]),
+        ),
+        (
+            "ALTER TABLE t VALIDATE CONSTRAINT c_given",
+            Action::Concurrent(Concurrent::Validate {
+                table: public("t"),
+                name: "c_given".into(),
+                referenced: None,
+            }),
+        ),
+        (
+            "ALTER TABLE t ALTER c SET NOT NULL",
+            ddl(Change::SetNotNull {
+                table: public("t"),
+                column: "c".into(),
+            }),
+        ),
+        (
+            "ALTER TABLE t DROP CONSTRAINT c_given",
+            drop_constraint("t", "c_given", None),
+        ),
+        (
+            "ALTER TABLE t ALTER c DROP NOT NULL",
+            ddl(Change::DropNotNull {
+                table: public("t"),
+                column: "c".into(),
+            }),
+        ),
+        (
+            "ALTER TABLE base ADD CONSTRAINT base_b CHECK (b > 0) NOT VALID",
+            add_check("base", "base_b", "(b > 0)", &["b"]),
+        ),
+        (
+            "ALTER TABLE parts ADD CONSTRAINT parts_v CHECK (v > 0) NOT VALID",
+            add_check("parts", "parts_v", "(v > 0)", &["v"]),
+        ),
+        (
+            "ALTER TABLE t ADD CONSTRAINT t_user FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE CASCADE NOT VALID",
+            ddl(add_foreign_key("t", "t_user", "user_id", "users", "id")),
+        ),
+        (
+            "ALTER TABLE users RENAME COLUMN id TO \"User Id\"",
+            rename("users", "id", "User Id"),
+        ),
+        (
+            "CREATE UNIQUE INDEX CONCURRENTLY codes ON users (code)",
+            Action::Concurrent(Concurrent::CreateIndex {
+                table: public("users"),
+                index: index("codes", vec![key("code")], true),
+            }),
+        ),
+        (
+            "ALTER TABLE users ADD CONSTRAINT users_code UNIQUE USING INDEX codes",
+            ddl(Change::AddConstraint {
+                table: public("users"),
+                constraint: constraint(
+                    "users_code",
+                    ConstraintKind::Unique {
+                        columns: vec!["code".into()],
+                    },
+                    true,
+                ),
+                using_index: Some("codes".into()),
+            }),
+        ),
+        (
+            "ALTER TABLE users DROP CONSTRAINT users_code",
+            drop_constraint("users", "users_code", None),
+        ),
+        (
+            "CREATE INDEX CONCURRENTLY t_low ON t (lower(b) DESC) INCLUDE (e) WHERE d > 0",
+            Action::Concurrent(Concurrent::CreateIndex {
+                table: public("t"),
+                index: Index {
+                    include: vec!["e".into()],
+                    predicate: Some("(d > 0)".into()),
+                    ..index(
+                        "t_low",
+                        vec![IndexKey {
+                            column: None,
+                            expression: Some("lower(b)".into()),
+                            descending: true,
+                            nulls_first: true,
+                            ..key("")
+                        }],
+                        false,
+                    )
+                },
+            }),
+        ),
+        (
+            "DROP INDEX CONCURRENTLY t_low",
+            Action::Concurrent(Concurrent::DropIndex {
+                table: public("t"),
+                name: "t_low".into(),
+            }),
+        ),
+        ("ALTER TABLE t RENAME COLUMN a TO z", rename("t", "a", "z")),
+        (
+            "ALTER TABLE t RENAME COLUMN id TO key",
+            rename("t", "id", "key"),
+        ),
+        (
+            "ALTER TABLE base RENAME COLUMN b TO bb",
+            rename("base", "b", "bb"),
+        ),
+        (
+            "COMMENT ON COLUMN t.d IS 'it''s'",
+            ddl(Change::CommentOnColumn {
+                table: public("t"),
+                column: "d".into(),
+                comment: Some("it's".into()),
+            }),
+        ),
+        (
+            "COMMENT ON COLUMN t.d IS NULL",
+            ddl(Change::CommentOnColumn {
+                table: public("t"),
+                column: "d".into(),
+                comment: None,
+            }),
+        ),
+        (
+            "GRANT UPDATE (d) ON t TO reader WITH GRANT OPTION",
+            ddl(Change::GrantColumn {
+                table: public("t"),
+                column: "d".into(),
+                grant: Grant {
+                    grantee: Some("reader".into()),
+                    privilege: "UPDATE".into(),
+                    grantable: true,
+                },
+            }),
+        ),
+        (
+            "DROP TRIGGER \"!pontoon_1\" ON t",
+            ddl(Change::DropSync {
+                sync: Sync {
+                    table: public("t"),
+                    children: Vec::new(),
+                    mappings: Vec::new(),
+                    conditions: Conditions::InWhen,
+                },
+            }),
+        ),
+        ("ALTER TABLE t DROP COLUMN d", drop_column("t", "d")),
+        (
+            "ALTER TABLE t DROP COLUMN user_id",
+            drop_column("t", "user_id"),
+        ),
+        ("ALTER TABLE t DROP COLUMN b", drop_column("t", "b")),
+        ("ALTER TABLE base DROP COLUMN bb", drop_column("base", "bb")),
+        (
+            "CREATE TABLE fresh (id bigint PRIMARY KEY, v varchar(10)); COMMENT ON TABLE fresh IS 'new';
+             COMMENT ON COLUMN fresh.id IS 'the key'",
+            ddl(Change::CreateTable {
+                table: Box::new(new_table()),
+            }),
+        ),
+        (
+            "ALTER TABLE refers DROP CONSTRAINT refers_fk",
+            drop_constraint("refers", "refers_fk", Some("t")),
+        ),
+        (
+            "ALTER TABLE refers ADD CONSTRAINT again FOREIGN KEY (t_id) REFERENCES t (key) ON DELETE CASCADE NOT VALID",
+            ddl(add_foreign_key("refers", "again", "t_id", "t", "key")),
+        ),
+        (
+            "DROP TABLE refers",
+            ddl(Change::DropTable {
+                table: public("refers"),
+                related: vec![public("t")],
+            }),
+        ),
+    ]
+}
+
+/// What `apply` does not promise: see its module's documentation.
+fn settle(mut catalog: Catalog) -> Catalog {
+    for table in catalog.tables.values_mut() {
+        table.oid = 0;
+        table.owner.clear();
+        table.size = TableSize::default();
+        for column in &mut table.columns {
+            if let Some(default) = &mut column.def.default {
+                default.volatility = Volatility::Volatile;
+            }
+        }
+        for constraint in &mut table.constraints {
+            constraint.definition.clear();
+        }
+        for index in &mut table.indexes {
+            index.definition.clear();
+        }
+    }
+    catalog
+}
+
+#[tokio::test]
+async fn a_change_makes_of_a_catalog_what_a_server_makes_of_it() -> Outcome {
+    for version in test_versions()? {
+        let database = TestDatabase::create(version).await?;
+        let client = database.client().await?;
+        client.batch_execute(SCHEMA).await?;
+        let request = Request {
+            schema: "public".into(),
+            tables: ["t", "users", "refers", "base", "parts", "fresh"]
+                .map(public)
+                .to_vec(),
+            questions: Vec::new(),
+        };
+        let mut folded = settle(read(&client, &request).await?);
+        for (sql, action) in cases() {
+            client
+                .batch_execute(sql)
+                .await
+                .map_err(|error| format!("{sql}: {error}"))?;
+            folded.apply_action(&action);
+            let real = settle(read(&client, &request).await?);
+            let folded_now = settle(folded.clone());
+            for (name, table) in &real.tables {
+                assert_eq!(
+                    folded_now.tables.get(name),
+                    Some(table),
+                    "PostgreSQL {version}: {sql}"
+                );
+            }
+            assert_eq!(
+                folded_now.tables.len(),
+                real.tables.len(),
+                "PostgreSQL {version}: {sql}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn renamed_definitions_are_what_the_server_writes() -> Outcome {
+    for version in test_versions()? {
+        let database = TestDatabase::create(version).await?;
+        let client = database.client().await?;
+        client.batch_execute(SCHEMA).await?;
+        let request = Request {
+            schema: "public".into(),
+            tables: vec![public("t")],
+            questions: Vec::new(),
+        };
+        let mut folded = read(&client, &request).await?;
+        for (from, to) in [("a", "New a"), ("b", "beta"), ("id", "key")] {
+            client
+                .batch_execute(&format!("ALTER TABLE t RENAME COLUMN {from} TO \"{to}\""))
+                .await?;
+            folded.apply_action(&rename("t", from, to));
+        }
+        assert_eq!(
+            folded,
+            read(&client, &request).await?,
+            "PostgreSQL {version}"
+        );
+        let view = Dependent {
+            kind: DependentKind::TriggerColumns,
+            name: "t_touch".into(),
+        };
+        let t = &folded.tables[&public("t")];
+        assert!(
+            t.columns[1].dependents.contains(&view),
+            "{:?}",
+            t.columns[1]
+        );
+    }
+    Ok(())
+}
