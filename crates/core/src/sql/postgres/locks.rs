@@ -58,7 +58,8 @@ pub fn locks(change: &Change) -> Vec<(TableName, LockMode)> {
             table, referenced, ..
         } => both(table, AccessExclusive, referenced.as_ref(), AccessExclusive),
         Change::CommentOnColumn { table, .. } => vec![(table.clone(), ShareUpdateExclusive)],
-        Change::GrantColumn { .. } => Vec::new(),
+        // Since 18; before, GRANT locks no table.
+        Change::GrantColumn { table, .. } => vec![(table.clone(), LockMode::AccessShare)],
         Change::DropSync { sync } => sync_tables(sync, AccessExclusive),
     }
 }
