@@ -25,14 +25,6 @@ pub(crate) fn fence_statement(fence: &Fence) -> String {
     )
 }
 
-/// The fence inside a PL/pgSQL block.
-pub(crate) fn fence_perform(fence: &Fence) -> String {
-    format!(
-        "PERFORM pontoon.fence('{}', '{}');\n",
-        fence.run, fence.token
-    )
-}
-
 /// The beginning of a one-message transaction: BEGIN, then `settings`
 /// (`SET LOCAL …;` statements), then the fence.
 pub(crate) fn fence_prologue(fence: &Fence, settings: &str) -> String {

@@ -3,26 +3,37 @@
 //! - [`store`]: our schema, runs, steps, events, the lease.
 //! - [`fence`], [`session`]: how every transaction of ours begins and ends.
 //! - [`introspect`]: the catalog, and what a plan's texts mean.
+//! - [`guard`]: strong locks within a budget.
+//! - [`act`]: steps with their records.
 //! - [`sqlstate`]: from an SQLSTATE to what the engine does about it.
 //!
 //! Every statement is schema-qualified: no `search_path` is trusted.
-#![expect(
-    dead_code,
-    reason = "`impl Database` and the modules of the batches land right after this"
-)]
 
+mod act;
 pub mod connect;
 mod fence;
+mod guard;
 pub mod introspect;
+mod rows;
 mod session;
 mod sqlstate;
 mod store;
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use pontoon_core::catalog::{Catalog, Question};
+use pontoon_core::name::TableName;
+use uuid::Uuid;
 
 use self::connect::{ConnectOptions, Pool, Purpose};
 use self::session::Session;
-use super::DbError;
+use super::{
+    Acquired, ActReport, BatchReport, BatchRequest, Budget, Command, Database, DbError, Direction,
+    Fence, Holder, Live, NewRun, OldWrites, RangeRecord, Reading, RunChange, RunFilter, RunRecord,
+    Scan, StepChange, StepRecord, StoredEvent, VerifyReport, VerifyRequest,
+};
+use crate::event::{Event, Sink};
 
 pub use self::store::schema::{SCHEMA_VERSION, init_sql};
 
@@ -72,6 +83,7 @@ impl Postgres {
         Ok(Session::pooled(self.inner.control.get().await?))
     }
 
+    #[expect(dead_code, reason = "for the scans, which land next")]
     /// A pooled connection for a batch or a chunk of a verify pass.
     pub(crate) async fn batch_session(&self) -> Result<Session, DbError> {
         Ok(Session::pooled(self.inner.batches.get().await?))
@@ -82,5 +94,116 @@ impl Postgres {
     pub(crate) async fn own_session(&self, purpose: Purpose) -> Result<Session, DbError> {
         let connection = connect::connect(&self.inner.options, purpose).await?;
         Ok(Session::own(connection))
+    }
+}
+
+impl Database for Postgres {
+    async fn inspect(
+        &self,
+        schema: &str,
+        tables: &[TableName],
+        questions: &[Question],
+    ) -> Result<Catalog, DbError> {
+        let request = introspect::Request {
+            schema: schema.to_owned(),
+            tables: tables.to_vec(),
+            questions: questions.to_vec(),
+        };
+        // Questions make temporary tables: a connection that ends with them.
+        let session = self.own_session(Purpose::Introspect).await?;
+        Ok(introspect::read(&session, &request).await?)
+    }
+
+    async fn init(&self, app_role: Option<&str>) -> Result<(), DbError> {
+        store::schema::init(self, app_role).await
+    }
+
+    async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRecord>, DbError> {
+        store::run::runs(self, filter).await
+    }
+
+    async fn steps(&self, run: Uuid) -> Result<Vec<StepRecord>, DbError> {
+        store::step::steps(self, run).await
+    }
+
+    async fn create_run(&self, run: &NewRun) -> Result<RunRecord, DbError> {
+        store::run::create(self, run).await
+    }
+
+    async fn acquire(
+        &self,
+        run: Uuid,
+        holder: &Holder,
+        ttl: Duration,
+    ) -> Result<Acquired, DbError> {
+        store::lease::acquire(self, run, holder, ttl).await
+    }
+
+    async fn renew(&self, fence: &Fence, ttl: Duration, live: &Live) -> Result<(), DbError> {
+        store::lease::renew(self, fence, ttl, live).await
+    }
+
+    async fn release(&self, fence: &Fence) -> Result<(), DbError> {
+        store::lease::release(self, fence).await
+    }
+
+    async fn update_run(&self, fence: &Fence, change: &RunChange) -> Result<(), DbError> {
+        store::run::update(self, fence, change).await
+    }
+
+    async fn update_step(
+        &self,
+        fence: &Fence,
+        no: u32,
+        change: &StepChange,
+    ) -> Result<(), DbError> {
+        store::step::update(self, fence, no, change).await
+    }
+
+    async fn act(
+        &self,
+        fence: &Fence,
+        step: &StepRecord,
+        direction: Direction,
+        budget: &Budget,
+        sink: &Sink,
+    ) -> Result<ActReport, DbError> {
+        act::act(self, fence, step, direction, budget, sink).await
+    }
+
+    async fn ranges(&self, fence: &Fence, scan: &Scan) -> Result<Vec<RangeRecord>, DbError> {
+        rows::ranges(self, fence, scan).await
+    }
+
+    async fn batch(&self, fence: &Fence, request: &BatchRequest) -> Result<BatchReport, DbError> {
+        rows::batch(self, fence, request).await
+    }
+
+    async fn verify_chunk(
+        &self,
+        fence: &Fence,
+        request: &VerifyRequest,
+    ) -> Result<VerifyReport, DbError> {
+        rows::verify_chunk(self, fence, request).await
+    }
+
+    async fn sample(&self, signal: &str, run: Uuid) -> Result<Vec<Reading>, DbError> {
+        rows::sample(self, signal, run).await
+    }
+
+    async fn command(&self, run: Uuid, command: &Command, by: &str) -> Result<(), DbError> {
+        store::command::command(self, run, command, by).await
+    }
+
+    async fn events(&self, run: Uuid) -> Result<Vec<StoredEvent>, DbError> {
+        store::event::events(self, run).await
+    }
+
+    async fn append_event(&self, fence: &Fence, event: &Event) -> Result<(), DbError> {
+        store::event::append(self, fence, event).await
+    }
+
+    async fn old_writes(&self, run: Uuid) -> Result<OldWrites, DbError> {
+        store::old_writes::old_writes(self, run).await
     }
 }

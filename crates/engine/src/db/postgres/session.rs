@@ -23,7 +23,7 @@ SET LOCAL lock_timeout = '10s';
 
 /// Where a session's connection comes from.
 enum Connection {
-    Pooled(deadpool_postgres::Object),
+    Pooled(connect::Pooled),
     Own(connect::Connection),
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn pooled(object: deadpool_postgres::Object) -> Self {
+    pub(crate) fn pooled(object: connect::Pooled) -> Self {
         Self {
             connection: Some(Connection::Pooled(object)),
             clean: AtomicBool::new(true),
@@ -56,6 +56,16 @@ impl Session {
         text: &str,
         doing: &str,
     ) -> Result<Vec<SimpleQueryMessage>, DbError> {
+        self.try_message(text)
+            .await
+            .map_err(|error| classify(&error, doing))
+    }
+
+    /// The same, with the driver's error.
+    pub(crate) async fn try_message(
+        &self,
+        text: &str,
+    ) -> Result<Vec<SimpleQueryMessage>, tokio_postgres::Error> {
         self.clean.store(false, Ordering::Relaxed);
         match self.simple_query(text).await {
             Ok(messages) => {
@@ -68,7 +78,7 @@ impl Session {
                 if !self.is_closed() && self.batch_execute("ROLLBACK").await.is_ok() {
                     self.clean.store(true, Ordering::Relaxed);
                 }
-                Err(classify(&error, doing))
+                Err(error)
             }
         }
     }

@@ -65,8 +65,16 @@ fn describe(server: &ServerError, doing: &str) -> String {
         text.push_str(detail.trim_end_matches('.'));
         text.push(')');
     }
-    if let Some(ErrorPosition::Original(position)) = server.position() {
-        text.push_str(&format!(" at character {position}"));
+    // A position within one of our own messages would tell nobody anything;
+    // one within a step's text is `Internal`, for the text is EXECUTEd.
+    if let Some(ErrorPosition::Internal { position, query }) = server.position() {
+        let near: String = query
+            .chars()
+            .skip((*position as usize).saturating_sub(1))
+            .take_while(|letter| *letter != '\n')
+            .take(40)
+            .collect();
+        text.push_str(&format!(" at character {position}, before `{near}`"));
     }
     let mentioned = |name: &str| server.message().contains(name);
     if let Some(table) = server.table().filter(|table| !mentioned(table)) {

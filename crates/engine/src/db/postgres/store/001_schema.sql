@@ -130,7 +130,9 @@ CREATE TABLE IF NOT EXISTS pontoon.lease (
     token      uuid,
     holder     jsonb,
     taken_at   timestamptz,
-    expires_at timestamptz
+    expires_at timestamptz,
+    -- What the holder told with its last heartbeat, for `status` elsewhere.
+    live       jsonb
 );
 
 -- Gates that a person let the run pass.

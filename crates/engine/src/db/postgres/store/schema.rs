@@ -129,7 +129,8 @@ async fn present(client: &Client) -> Result<Present, DbError> {
         .query_typed_opt(
             "SELECT pg_catalog.pg_has_role(n.nspowner, 'USAGE'),
                     pg_catalog.pg_get_userbyid(n.nspowner)::text,
-                    pg_catalog.to_regclass('pontoon.meta') IS NOT NULL
+                    EXISTS (SELECT FROM pg_catalog.pg_class c
+                            WHERE c.relnamespace = n.oid AND c.relname = 'meta')
              FROM pg_catalog.pg_namespace n WHERE n.nspname = 'pontoon'",
             &[],
         )

@@ -1,0 +1,197 @@
+//! Catalog changes and dual writes, under the guard.
+
+use pontoon_core::name::TableName;
+use pontoon_core::sql::postgres::locks::{locks, recurses};
+use pontoon_core::sql::postgres::sync;
+use pontoon_core::sql::quote::{quote_literal, quote_table};
+use pontoon_core::step::{Action, Change, Ddl, LockMode, Sync};
+use serde_json::json;
+use tokio_postgres::types::Type;
+
+use super::super::guard::locks::Wanted;
+use super::super::guard::{Guarded, perform as guarded};
+use super::super::sqlstate::classify;
+use super::super::store::step::steps;
+use super::Act;
+use super::text::run_word;
+use crate::db::{ActReport, DbError};
+
+/// Performs catalog changes.
+pub(super) async fn perform(
+    act: &Act<'_>,
+    ddl: &Ddl,
+    texts: &[String],
+) -> Result<ActReport, DbError> {
+    let mut wanted = Vec::new();
+    for change in &ddl.changes {
+        let recurse = recurses(change);
+        for (table, mode) in locks(change) {
+            want(&mut wanted, table, mode, recurse);
+        }
+    }
+    for parent in foreign_key_parents(act, &ddl.changes).await? {
+        want(&mut wanted, parent, LockMode::AccessExclusive, false);
+    }
+    let (before, after) = if ddl.cutover {
+        (cutover(act, ddl).await?, completed(act))
+    } else {
+        (String::new(), String::new())
+    };
+    guarded(
+        act.database,
+        Guarded {
+            fence: act.fence,
+            no: act.no,
+            locks: wanted,
+            before,
+            statements: texts.to_vec(),
+            after,
+            record: act.record.clone(),
+            doing: &act.doing,
+        },
+        act.budget,
+        act.sink,
+    )
+    .await
+}
+
+/// Each table once, with its strongest mode.
+fn want(wanted: &mut Vec<Wanted>, table: TableName, mode: LockMode, recurse: bool) {
+    match wanted.iter_mut().find(|known| known.table == table) {
+        Some(known) => {
+            known.mode = known.mode.max(mode);
+            known.recurse |= recurse;
+        }
+        None => wanted.push(Wanted {
+            table,
+            mode,
+            recurse,
+        }),
+    }
+}
+
+/// A foreign key that goes with its column or table locks the other table,
+/// too. Which ones there are is asked now, not remembered from the plan.
+async fn foreign_key_parents(act: &Act<'_>, changes: &[Change]) -> Result<Vec<TableName>, DbError> {
+    let session = act.database.session().await?;
+    let mut parents = Vec::new();
+    for change in changes {
+        let (table, column) = match change {
+            Change::DropColumn { table, column } => (table, Some(column)),
+            Change::DropTable { table, .. } => (table, None),
+            _ => continue,
+        };
+        let rows = session
+            .query_typed(
+                include_str!("sql/fk_parents.sql"),
+                &[
+                    (&table.schema, Type::TEXT),
+                    (&table.name, Type::TEXT),
+                    (&column, Type::TEXT),
+                ],
+            )
+            .await
+            .map_err(|error| classify(&error, &act.doing))?;
+        parents.extend(rows.iter().map(|row| {
+            TableName::new(
+                row.get::<_, String>("schema_name"),
+                row.get::<_, String>("table_name"),
+            )
+        }));
+    }
+    Ok(parents)
+}
+
+/// What must still hold under the locks of contract's last step.
+async fn cutover(act: &Act<'_>, ddl: &Ddl) -> Result<String, DbError> {
+    let word = run_word(act.fence.run);
+    let all = steps(act.database, act.fence.run).await?;
+    let mut checks = String::new();
+    for change in &ddl.changes {
+        let Change::DropSync { sync } = change else {
+            continue;
+        };
+        let artifact = sync::artifact(&word, &sync.table);
+        // A dual write that needs no scan has nothing to verify.
+        let verified: String = all
+            .iter()
+            .filter(|step| {
+                matches!(&step.step.action, Action::Verify(verify) if verify.table == sync.table)
+            })
+            .map(|step| {
+                include_str!("sql/verified.sql")
+                    .replace("{run}", &act.fence.run.to_string())
+                    .replace("{verify}", &step.step.no.to_string())
+            })
+            .collect();
+        checks.push_str(
+            &include_str!("sql/cutover.sql")
+                .replace("{verified}", &verified)
+                .replace("{triggers}", &trigger_array(sync, &artifact))
+                .replace("{table}", &quote_literal(&quote_table(&sync.table))),
+        );
+    }
+    Ok(checks)
+}
+
+/// The run is completed by the transaction that cannot be taken back.
+fn completed(act: &Act<'_>) -> String {
+    format!(
+        "    UPDATE pontoon.run
+    SET state = 'completed', phase = 'contract', gate = NULL, reason = NULL, error = NULL,
+        finished_at = pg_catalog.clock_timestamp()
+    WHERE id = '{}';\n",
+        act.fence.run
+    )
+}
+
+fn trigger_array(sync: &Sync, artifact: &str) -> String {
+    let names: Vec<String> = sync::trigger_names(sync, artifact)
+        .iter()
+        .map(|name| quote_literal(name))
+        .collect();
+    format!("ARRAY[{}]::name[]", names.join(", "))
+}
+
+/// Installs a table's dual write.
+pub(super) async fn install(
+    act: &Act<'_>,
+    sync: &Sync,
+    texts: &[String],
+) -> Result<ActReport, DbError> {
+    let artifact = sync::artifact(&run_word(act.fence.run), &sync.table);
+    let mut names = sync::trigger_names(sync, &artifact);
+    names.sort();
+    let triggers = trigger_array(sync, &artifact);
+    let edge = |name: Option<&String>| quote_literal(name.map_or("", String::as_str));
+    let before = include_str!("sql/foreign_triggers.sql")
+        .replace("{triggers}", &triggers)
+        .replace("{first}", &edge(names.first()))
+        .replace("{last}", &edge(names.last()))
+        .replace("{table}", &quote_literal(&quote_table(&sync.table)));
+    let after = include_str!("sql/private_functions.sql").replace("{triggers}", &triggers);
+    let wanted = std::iter::once(&sync.table)
+        .chain(&sync.children)
+        .map(|table| Wanted {
+            table: table.clone(),
+            mode: LockMode::ShareRowExclusive,
+            recurse: true,
+        })
+        .collect();
+    guarded(
+        act.database,
+        Guarded {
+            fence: act.fence,
+            no: act.no,
+            locks: wanted,
+            before,
+            statements: texts.to_vec(),
+            after,
+            record: act.record.clone().detail(json!({ "artifact": artifact })),
+            doing: &act.doing,
+        },
+        act.budget,
+        act.sink,
+    )
+    .await
+}

@@ -1,0 +1,10 @@
+-- Sessions that still build (or drop) an index of this step: their client is
+-- dead, the server does not know. Our own role's queries are always visible.
+SELECT a.pid, a.application_name, a.xact_start::text AS xact_start
+FROM pg_catalog.pg_stat_activity a
+WHERE a.datname = pg_catalog.current_database()
+  AND a.usename = current_user
+  AND a.state = 'active'
+  AND a.pid <> ALL ($2)
+  AND (pg_catalog.starts_with(a.query, 'CREATE ') OR pg_catalog.starts_with(a.query, 'DROP INDEX '))
+  AND pg_catalog.strpos(a.query, '"' || $1) > 0

@@ -1,0 +1,25 @@
+    -- Our triggers see a row first and last only while their names sort so.
+    DECLARE
+        at_fault text;
+    BEGIN
+        WITH RECURSIVE tree AS (
+            SELECT {table}::pg_catalog.regclass::oid AS oid
+            UNION
+            SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent = tree.oid
+        )
+        SELECT pg_catalog.string_agg(
+            pg_catalog.format('%s on %s', pg_catalog.quote_ident(t.tgname), t.tgrelid::pg_catalog.regclass), ', ')
+        INTO at_fault
+        FROM tree
+        JOIN pg_catalog.pg_trigger t ON t.tgrelid = tree.oid
+        WHERE NOT t.tgisinternal
+          -- FOR EACH ROW and BEFORE, INSERT or UPDATE.
+          AND t.tgtype & 3 = 3 AND t.tgtype & 20 <> 0
+          AND t.tgname <> ALL ({triggers})
+          AND NOT t.tgname::text COLLATE "C" BETWEEN {first} AND {last};
+        IF at_fault IS NOT NULL THEN
+            RAISE EXCEPTION USING ERRCODE = 'PT412',
+                MESSAGE = 'BEFORE ROW triggers would fire outside the dual write''s: ' || at_fault,
+                HINT = 'Rename them so that they sort between ! and ~~ by bytes: ALTER TRIGGER … RENAME TO ….';
+        END IF;
+    END;

@@ -1,0 +1,81 @@
+//! `VALIDATE CONSTRAINT`: a whole scan under SHARE UPDATE EXCLUSIVE, in one
+//! transaction with its record. Doing it twice is harmless.
+
+use std::time::Duration;
+
+use pontoon_core::name::TableName;
+use tokio_postgres::types::Type;
+
+use super::super::fence::fence_prologue;
+use super::super::sqlstate::classify;
+use super::Act;
+use super::long::{Gaps, Long, Outcome};
+use crate::db::{ActReport, DbError, ErrorKind};
+
+/// Validates a constraint and records it.
+pub(super) async fn perform(
+    act: &Act<'_>,
+    table: &TableName,
+    name: &str,
+    texts: &[String],
+) -> Result<ActReport, DbError> {
+    let mut gaps = Gaps::new(act);
+    loop {
+        let long = Long::open(act).await?;
+        let already_done = is_valid(act, &long, table, name).await?;
+        let statements = if already_done {
+            String::new()
+        } else {
+            format!("{};\n", texts.join(";\n"))
+        };
+        // Whoever holds the lock is not hindered by our waiting for it, and
+        // an autovacuum yields after deadlock_timeout.
+        let message = format!(
+            "{}{statements}{}COMMIT",
+            fence_prologue(act.fence, &long.settings(Duration::ZERO)),
+            act.record.update(
+                act.fence.run,
+                act.no,
+                &format!("attempts = attempts + {}", gaps.attempts)
+            )
+        );
+        match long.run(act, &message).await {
+            Ok(Outcome::Done(_)) => {
+                return Ok(ActReport {
+                    attempts: gaps.attempts,
+                    already_done,
+                    ..ActReport::default()
+                });
+            }
+            Ok(Outcome::Again { blockers, gap }) => gaps.wait(blockers, gap).await?,
+            Err(error) => return Err(classify(&error, &act.doing)),
+        }
+    }
+}
+
+async fn is_valid(
+    act: &Act<'_>,
+    long: &Long,
+    table: &TableName,
+    name: &str,
+) -> Result<bool, DbError> {
+    long.control
+        .query_typed_opt(
+            include_str!("sql/constraint.sql"),
+            &[
+                (&table.schema, Type::TEXT),
+                (&table.name, Type::TEXT),
+                (&name, Type::TEXT),
+            ],
+        )
+        .await
+        .map_err(|error| classify(&error, &act.doing))?
+        .map(|row| row.get(0))
+        .ok_or_else(|| {
+            DbError::new(
+                ErrorKind::Failed,
+                format!("{}: {table} has no constraint {name}", act.doing),
+            )
+            .hint("Somebody dropped it after the plan added it.")
+        })
+}

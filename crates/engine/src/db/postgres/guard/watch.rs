@@ -1,0 +1,156 @@
+//! The watchdog, and the look at who waits for us.
+//!
+//! The server's own timers are the bound. The watchdog only covers a server
+//! that does not keep them, and cancels nothing but the very transaction it
+//! watches: the backend, the name that the transaction gave itself, its start
+//! and its id must all still be the same, and comparison and signal are one
+//! statement. Behind a pooler it does nothing, for there the backend may
+//! serve an application an instant later.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use super::super::sqlstate::classify;
+use crate::db::DbError;
+
+/// Watches one transaction of ours from another connection.
+pub(crate) struct Watchdog<'a> {
+    /// The connection to look and cancel with.
+    pub(crate) control: &'a Client,
+    /// The backend of the watched connection.
+    pub(crate) pid: i32,
+    /// The name that the transaction gave itself.
+    pub(crate) name: &'a str,
+    /// The watched connection goes through a pooler.
+    pub(crate) pooled: bool,
+}
+
+/// A transaction as it was seen once.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Seen {
+    xact_start: String,
+    xid: Option<String>,
+}
+
+impl Watchdog<'_> {
+    /// Runs `work`, and cancels it when it lasts longer than `bound`.
+    /// `None`: the server does not know the transaction any more and no
+    /// answer came either.
+    pub(crate) async fn over<T>(
+        &self,
+        bound: Duration,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut work = std::pin::pin!(work);
+        tokio::select! {
+            done = &mut work => return Some(done),
+            () = sleep(bound) => {}
+        }
+        let mut missing = 0;
+        loop {
+            // A look that fails leaves the decision to the server's timers.
+            match self.look().await {
+                Ok(Some(seen)) => {
+                    missing = 0;
+                    tokio::select! {
+                        done = &mut work => return Some(done),
+                        () = sleep(Duration::from_millis(200)) => {}
+                    }
+                    if let Err(error) = self.cancel(&seen).await {
+                        tracing::warn!("the watchdog could not cancel: {error}");
+                    }
+                }
+                Ok(None) => missing += 1,
+                Err(error) => tracing::warn!("the watchdog could not look: {error}"),
+            }
+            tokio::select! {
+                done = &mut work => return Some(done),
+                () = sleep(Duration::from_secs(1)) => {}
+            }
+            // The transaction is over and its answer is lost.
+            if missing >= 3 {
+                return None;
+            }
+        }
+    }
+
+    /// The transaction, while it is there.
+    pub(crate) async fn look(&self) -> Result<Option<Seen>, DbError> {
+        let row = self
+            .control
+            .query_typed_opt(
+                include_str!("sql/watch.sql"),
+                &[(&self.pid, Type::INT4), (&self.name, Type::TEXT)],
+            )
+            .await
+            .map_err(|error| classify(&error, "watch a transaction"))?;
+        Ok(row.map(|row| Seen {
+            xact_start: row.get("xact_start"),
+            xid: row.get("xid"),
+        }))
+    }
+
+    /// Cancels it if it is still the one that was seen.
+    pub(crate) async fn cancel(&self, seen: &Seen) -> Result<bool, DbError> {
+        if self.pooled {
+            return Ok(false);
+        }
+        let rows = self
+            .control
+            .query_typed(
+                include_str!("sql/cancel.sql"),
+                &[
+                    (&self.pid, Type::INT4),
+                    (&self.name, Type::TEXT),
+                    (&seen.xact_start, Type::TEXT),
+                    (&seen.xid, Type::TEXT),
+                ],
+            )
+            .await
+            .map_err(|error| classify(&error, "cancel a transaction of ours"))?;
+        Ok(!rows.is_empty())
+    }
+}
+
+/// Someone who waits for a lock of ours.
+#[derive(Clone, Debug)]
+pub(crate) struct Waiter {
+    pub(crate) pid: i32,
+    pub(crate) user: Option<String>,
+    pub(crate) application: Option<String>,
+    pub(crate) waited_ms: f64,
+}
+
+impl std::fmt::Display for Waiter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "pid {}", self.pid)?;
+        if let Some(user) = &self.user {
+            write!(f, " ({user}")?;
+            if let Some(application) = self.application.as_deref().filter(|name| !name.is_empty()) {
+                write!(f, ", {application}")?;
+            }
+            f.write_str(")")?;
+        }
+        Ok(())
+    }
+}
+
+/// Who waits for the backend `pid`, the longest first.
+pub(crate) async fn waiters(client: &Client, pid: i32) -> Result<Vec<Waiter>, DbError> {
+    let rows = client
+        .query_typed(include_str!("sql/waiters.sql"), &[(&pid, Type::INT4)])
+        .await
+        .map_err(|error| classify(&error, "look who waits for us"))?;
+    Ok(rows
+        .iter()
+        .map(|row| Waiter {
+            pid: row.get("pid"),
+            user: row.get("usename"),
+            application: row.get("application_name"),
+            waited_ms: row.get("waited_ms"),
+        })
+        .collect())
+}

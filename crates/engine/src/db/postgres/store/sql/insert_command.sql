@@ -1,0 +1,1 @@
+INSERT INTO pontoon.command (run, by, command) VALUES ($1, $2, $3)

@@ -1,0 +1,1 @@
+INSERT INTO pontoon.lease (run) VALUES ($1)

@@ -1,0 +1,1 @@
+INSERT INTO pontoon.step (run, no, definition) VALUES ($1, $2, $3)

@@ -1,0 +1,1 @@
+SELECT state, settings FROM pontoon.run WHERE id = $1 FOR NO KEY UPDATE

@@ -1,0 +1,21 @@
+-- $1 one run, $2 all of a plan, $3 only unfinished ones.
+SELECT r.id, r.plan, r.version, r.issue, r.definition, r.settings,
+       r.state, r.phase, r.gate, r.reason, r.error, r.pause_requested, r.rows_affected,
+       pg_catalog.to_char(r.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS started_at,
+       pg_catalog.to_char(r.finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS finished_at,
+       pg_catalog.current_database()::text AS database,
+       l.epoch, l.live,
+       CASE WHEN l.token IS NOT NULL AND l.expires_at > pg_catalog.clock_timestamp() THEN l.holder END AS holder,
+       (SELECT pg_catalog.jsonb_agg(
+                   pg_catalog.jsonb_build_array(a.gate, a.by,
+                       pg_catalog.to_char(a.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+                   ORDER BY a.at, a.gate)
+        FROM pontoon.approval a WHERE a.run = r.id) AS approvals,
+       (SELECT pg_catalog.jsonb_agg(s.definition ORDER BY s.no)
+        FROM pontoon.step s WHERE s.run = r.id) AS steps
+FROM pontoon.run r
+JOIN pontoon.lease l ON l.run = r.id
+WHERE ($1::uuid IS NULL OR r.id = $1)
+  AND ($2::text IS NULL OR r.plan = $2)
+  AND (NOT $3::boolean OR r.state NOT IN ('completed', 'rolled_back'))
+ORDER BY r.started_at DESC, r.id DESC

@@ -1,0 +1,8 @@
+UPDATE pontoon.lease
+SET epoch = epoch + 1,
+    token = pg_catalog.gen_random_uuid(),
+    holder = $2,
+    taken_at = pg_catalog.clock_timestamp(),
+    expires_at = pg_catalog.clock_timestamp() + $3 * interval '1 microsecond'
+WHERE run = $1
+RETURNING epoch, token

@@ -1,0 +1,1 @@
+UPDATE pontoon.run SET settings = $2 WHERE id = $1

@@ -1,0 +1,426 @@
+//! Our schema and our records.
+
+use std::time::Duration;
+
+use pontoon_core::step::{Phase, Undo};
+use pontoon_engine::db::postgres::{SCHEMA_VERSION, init_sql};
+use pontoon_engine::db::{
+    Command, Database, Direction, ErrorKind, Fence, Live, RunChange, RunFilter, RunState,
+    StepChange, StepState, StoredError,
+};
+use pontoon_engine::event::Event;
+use pontoon_sandbox::TestDatabase;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::support::{
+    Held, TTL, add_column, ddl, drop_column, elsewhere, fresh, new_run, postgres, program, run_sql,
+    sql, value,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn init_happens_once_whoever_comes_first() {
+    let database = TestDatabase::create(None).await.expect("a database");
+    let pg = postgres(&database.url());
+    assert!(
+        pg.runs(&RunFilter::All).await.expect("runs").is_empty(),
+        "no schema, no runs"
+    );
+    let all = (0..4).map(|_| {
+        let pg = pg.clone();
+        tokio::spawn(async move { pg.init(None).await })
+    });
+    for task in all.collect::<Vec<_>>() {
+        task.await.expect("no panic").expect("init");
+    }
+    pg.init(Some("somebody else"))
+        .await
+        .expect_err("no such role");
+    pg.init(None).await.expect("nothing to do");
+    let client = database.client().await.expect("a client");
+    let version: i32 = value(&client, "SELECT version FROM pontoon.meta").await;
+    assert_eq!(version, SCHEMA_VERSION);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_dba_prints_is_what_init_makes() {
+    let database = TestDatabase::create(None).await.expect("a database");
+    let client = database.client().await.expect("a client");
+    run_sql(
+        &client,
+        "CREATE ROLE dba_runner LOGIN; CREATE ROLE dba_app LOGIN;
+         CREATE SCHEMA pontoon AUTHORIZATION dba_runner; GRANT USAGE ON SCHEMA pontoon TO dba_app;",
+    )
+    .await;
+    // The runner may not create schemas in this database.
+    let runner = pontoon_sandbox::connect(&database.url_as("dba_runner"))
+        .await
+        .expect("a client");
+    let script = init_sql(Some("dba_app"));
+    run_sql(&runner, &script).await;
+    run_sql(&runner, &script).await;
+    let pg = postgres(&database.url_as("dba_runner"));
+    pg.init(None).await.expect("nothing to do");
+    let held = Held::one(&pg, sql("SELECT 1")).await;
+    held.go().await.expect("a step");
+    assert!(
+        !value::<bool>(
+            &client,
+            "SELECT has_schema_privilege('dba_app', 'pontoon', 'USAGE')"
+        )
+        .await
+    );
+    drop((runner, pg, held));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_without_rights_is_told_which() {
+    let database = TestDatabase::create(None).await.expect("a database");
+    let client = database.client().await.expect("a client");
+    run_sql(&client, "CREATE ROLE poor_runner LOGIN").await;
+    let error = postgres(&database.url_as("poor_runner"))
+        .init(None)
+        .await
+        .expect_err("has no right");
+    assert_eq!(error.kind, ErrorKind::Failed);
+    assert!(
+        error
+            .hints
+            .iter()
+            .any(|hint| hint.contains("GRANT CREATE ON DATABASE")),
+        "{error:?}"
+    );
+    postgres(&database.url()).init(None).await.expect("init");
+    let error = postgres(&database.url_as("poor_runner"))
+        .runs(&RunFilter::All)
+        .await
+        .expect_err("is not the owner");
+    assert_eq!(error.kind, ErrorKind::Refused);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_schema_is_left_alone() {
+    let (database, pg) = fresh().await;
+    let client = database.client().await.expect("a client");
+    run_sql(&client, "UPDATE pontoon.meta SET version = version + 1").await;
+    for error in [
+        pg.init(None).await.expect_err("is newer"),
+        pg.runs(&RunFilter::All).await.expect_err("is newer"),
+    ] {
+        assert_eq!(error.kind, ErrorKind::Refused);
+        assert!(error.message.contains("newer Pontoon"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_comes_back_as_it_was_written() {
+    let (_database, pg) = fresh().await;
+    let run = new_run(
+        "users_email",
+        program(vec![
+            (
+                ddl(vec![add_column("t", "a")]),
+                Undo::Steps {
+                    actions: vec![ddl(vec![drop_column("t", "a")])],
+                },
+            ),
+            (
+                sql("SELECT 'it''s'"),
+                Undo::Impossible {
+                    reason: "no".into(),
+                },
+            ),
+        ]),
+    );
+    let record = pg.create_run(&run).await.expect("create");
+    assert_eq!(record.new, run);
+    assert_eq!(record.state, RunState::Pending);
+    assert_eq!(record.phase, Phase::Expand);
+    assert!(record.started_at.ends_with('Z'));
+
+    let steps = pg.steps(run.id).await.expect("steps");
+    assert_eq!(steps.len(), 2);
+    assert_eq!(steps[0].step, run.program.steps[0]);
+    assert_eq!(steps[0].state, StepState::Pending);
+    assert!(steps[0].sql[0].contains("ADD COLUMN"), "{:?}", steps[0].sql);
+
+    let again = new_run("users_email", program(Vec::new()));
+    let error = pg.create_run(&again).await.expect_err("one is unfinished");
+    assert_eq!(error.kind, ErrorKind::Conflict);
+    assert!(error.message.contains(&run.id.to_string()), "{error}");
+
+    let fence = pg
+        .acquire(run.id, &elsewhere("a"), TTL)
+        .await
+        .expect("acquire")
+        .fence;
+    let done = RunChange {
+        state: Some(RunState::Completed),
+        ..RunChange::default()
+    };
+    pg.update_run(&fence, &done).await.expect("update");
+    pg.create_run(&again).await.expect("the other is finished");
+
+    let all = pg.runs(&RunFilter::All).await.expect("runs");
+    assert_eq!(
+        all.iter().map(|run| run.new.id).collect::<Vec<_>>(),
+        [again.id, run.id],
+        "newest first"
+    );
+    assert!(all[1].finished_at.is_some());
+    let of_plan = pg
+        .runs(&RunFilter::Plan("users_email".into()))
+        .await
+        .expect("runs");
+    assert_eq!(of_plan.len(), 2);
+    let open = pg.runs(&RunFilter::Unfinished).await.expect("runs");
+    assert_eq!(open.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_and_events_commit_together() {
+    let (_database, pg) = fresh().await;
+    let held = Held::one(&pg, sql("SELECT 1")).await;
+    let event = Event::StateChanged {
+        state: "waiting".into(),
+        reason: Some("gate".into()),
+    };
+    let change = RunChange {
+        state: Some(RunState::Waiting),
+        phase: Some(Phase::Contract),
+        gate: Some(Some(Phase::Contract)),
+        reason: Some(Some("gate".into())),
+        error: Some(Some(StoredError {
+            code: "23505".into(),
+            message: "twice".into(),
+            hint: None,
+        })),
+        event: Some(event.clone()),
+        ..RunChange::default()
+    };
+    pg.update_run(&held.fence, &change).await.expect("update");
+    pg.update_run(&held.fence, &RunChange::default())
+        .await
+        .expect("changes nothing");
+    let live = Live {
+        waiting_for: Some("a gate".into()),
+        ..Live::default()
+    };
+    pg.renew(&held.fence, TTL, &live).await.expect("renew");
+    let run = pg
+        .runs(&RunFilter::Id(held.fence.run))
+        .await
+        .expect("runs")
+        .remove(0);
+    assert_eq!(run.state, RunState::Waiting);
+    assert_eq!(run.gate, Some(Phase::Contract));
+    assert_eq!(
+        run.error.as_ref().map(|error| error.code.as_str()),
+        Some("23505")
+    );
+    assert_eq!(run.live, Some(live));
+    assert_eq!(run.holder, Some(elsewhere("a")));
+
+    let cleared = RunChange {
+        gate: Some(None),
+        error: Some(None),
+        ..RunChange::default()
+    };
+    pg.update_run(&held.fence, &cleared).await.expect("update");
+    let run = pg
+        .runs(&RunFilter::Id(held.fence.run))
+        .await
+        .expect("runs")
+        .remove(0);
+    assert_eq!((run.gate, run.error), (None, None));
+    assert_eq!(run.reason.as_deref(), Some("gate"), "left alone");
+
+    let step = StepChange {
+        state: StepState::Done,
+        undone: Some(1),
+        rows: Some(77),
+        detail: Some(json!({"pass": 2})),
+        event: None,
+    };
+    pg.update_step(&held.fence, 1, &step).await.expect("update");
+    let record = held.step(1).await;
+    assert_eq!(
+        (record.state, record.undone, record.rows, record.detail),
+        (StepState::Done, 1, 77, json!({"pass": 2}))
+    );
+
+    let events = pg.events(held.fence.run).await.expect("events");
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].event, event);
+    assert_eq!(events[0].by.as_deref(), Some("ci@a"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_lost_the_lease_writes_nothing() {
+    let (_database, pg) = fresh().await;
+    let held = Held::start(
+        &pg,
+        vec![
+            (sql("CREATE TABLE public.by_a_stranger ()"), Undo::Nothing),
+            (ddl(vec![]), Undo::Nothing),
+        ],
+    )
+    .await;
+    let stranger = Held {
+        fence: Fence {
+            token: Uuid::new_v4(),
+            ..held.fence.clone()
+        },
+        ..held
+    };
+    let fence = &stranger.fence;
+    let step = StepChange {
+        state: StepState::Done,
+        undone: None,
+        rows: None,
+        detail: None,
+        event: None,
+    };
+    let event = Event::Warning {
+        message: "x".into(),
+    };
+    let errors = [
+        pg.update_run(fence, &RunChange::default()).await.err(),
+        pg.update_step(fence, 1, &step).await.err(),
+        pg.append_event(fence, &event).await.err(),
+        pg.renew(fence, TTL, &Live::default()).await.err(),
+        pg.release(fence).await.err(),
+        stranger.act(1, Direction::Do).await.err(),
+        stranger.act(2, Direction::Do).await.err(),
+    ];
+    for (place, error) in errors.into_iter().enumerate() {
+        let error = error.unwrap_or_else(|| panic!("call {place} went through"));
+        assert_eq!(error.kind, ErrorKind::Fenced, "call {place}: {error:?}");
+    }
+    assert!(pg.events(fence.run).await.expect("events").is_empty());
+    assert_eq!(stranger.step(1).await.state, StepState::Pending);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_need_no_lease_and_are_audited() {
+    let (_database, pg) = fresh().await;
+    let run = new_run("p", program(vec![(sql("SELECT 1"), Undo::Nothing)]));
+    pg.create_run(&run).await.expect("create");
+    let read = async || {
+        pg.runs(&RunFilter::Id(run.id))
+            .await
+            .expect("runs")
+            .remove(0)
+    };
+    pg.command(run.id, &Command::Pause, "ann@desk")
+        .await
+        .expect("pause");
+    assert_eq!(read().await.pause_requested.as_deref(), Some("ann@desk"));
+    pg.command(run.id, &Command::Resume, "bob@desk")
+        .await
+        .expect("resume");
+    assert_eq!(read().await.pause_requested, None);
+    let approve = Command::Approve {
+        gate: Phase::Contract,
+    };
+    pg.command(run.id, &approve, "ann@desk")
+        .await
+        .expect("approve");
+    pg.command(run.id, &approve, "bob@desk")
+        .await
+        .expect("again");
+    let approvals = read().await.approvals;
+    assert_eq!(approvals.len(), 1);
+    assert_eq!(
+        (approvals[0].0, approvals[0].1.as_str()),
+        (Phase::Contract, "ann@desk")
+    );
+    let set = |key: &str, value: &str| Command::Set {
+        key: key.into(),
+        value: value.into(),
+    };
+    pg.command(run.id, &set("max-lock-duration", "200ms"), "ann@desk")
+        .await
+        .expect("set");
+    assert_eq!(
+        read().await.new.settings.limits.max_lock_duration,
+        Duration::from_millis(200)
+    );
+    let error = pg
+        .command(run.id, &set("wrokers", "2"), "ann@desk")
+        .await
+        .expect_err("misspelled");
+    assert_eq!(error.kind, ErrorKind::Refused);
+
+    let told: Vec<String> = pg
+        .events(run.id)
+        .await
+        .expect("events")
+        .into_iter()
+        .map(|stored| match stored.event {
+            Event::Command { command, by } => format!("{by}: {command}"),
+            Event::GateApproved { gate, by } => format!("{by}: approve {}", gate.name()),
+            other => panic!("unexpected {other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "ann@desk: pause",
+            "bob@desk: resume",
+            "ann@desk: approve contract",
+            "ann@desk: set max-lock-duration 200ms",
+        ]
+    );
+
+    let error = pg
+        .command(Uuid::now_v7(), &Command::Pause, "ann")
+        .await
+        .expect_err("no run");
+    assert_eq!(error.kind, ErrorKind::Refused);
+    let fence = pg
+        .acquire(run.id, &elsewhere("a"), TTL)
+        .await
+        .expect("acquire")
+        .fence;
+    let done = RunChange {
+        state: Some(RunState::RolledBack),
+        ..RunChange::default()
+    };
+    pg.update_run(&fence, &done).await.expect("update");
+    let error = pg
+        .command(run.id, &Command::Pause, "ann")
+        .await
+        .expect_err("is finished");
+    assert_eq!(error.kind, ErrorKind::Refused);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_other_versions_are_read() {
+    let (database, pg) = fresh().await;
+    let held = Held::one(&pg, sql("SELECT 1")).await;
+    let client = database.client().await.expect("a client");
+    run_sql(
+        &client,
+        r#"UPDATE pontoon.run SET definition = definition || '{"since_two": [1], "wire": 0}',
+               settings = settings - 'workers' || '{"since_two": {}}';
+           UPDATE pontoon.step SET definition = definition || '{"since_two": true}';
+           UPDATE pontoon.lease SET holder = holder || '{"since_two": 1}', live = '{"since_two": 1}';
+           INSERT INTO pontoon.event (run, event)
+               SELECT id, '{"v": 7, "event": "since_two"}' FROM pontoon.run"#,
+    )
+    .await;
+    let run = pg.runs(&RunFilter::All).await.expect("runs").remove(0);
+    assert_eq!(run.new.settings.backfill.workers, 1);
+    assert_eq!(run.holder, Some(elsewhere("a")));
+    held.go().await.expect("acts");
+    assert_eq!(pg.events(run.new.id).await.expect("events").len(), 1);
+
+    run_sql(
+        &client,
+        r#"UPDATE pontoon.step SET definition = definition || '{"wire": 99}', state = 'pending'"#,
+    )
+    .await;
+    let error = held.go().await.expect_err("written by a newer one");
+    assert_eq!(error.kind, ErrorKind::Refused);
+}
