@@ -664,3 +664,36 @@ async fn an_index_brings_its_table() -> Outcome {
     }
     Ok(())
 }
+
+/// PostgreSQL's describing functions look at the present, not at the snapshot:
+/// what is dropped meanwhile must neither fail the reading nor be half there.
+#[tokio::test]
+async fn concurrent_ddl_does_not_fail_the_reading() -> Outcome {
+    let database = TestDatabase::create(None).await?;
+    let client = database.client().await?;
+    client
+        .batch_execute("CREATE TABLE t (id int PRIMARY KEY, a text)")
+        .await?;
+    let busy = database.client().await?;
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let told = stop.clone();
+    let changing = tokio::spawn(async move {
+        while !told.load(std::sync::atomic::Ordering::Relaxed) {
+            busy.batch_execute(
+                "CREATE INDEX i ON t (lower(a)) WHERE a <> ''; DROP INDEX i;
+                 CREATE VIEW v AS SELECT a FROM t; DROP VIEW v;
+                 ALTER TABLE t ADD b int DEFAULT 1 CHECK (b > 0); ALTER TABLE t DROP b;
+                 CREATE TABLE u (id int REFERENCES t DEFAULT 1, c int DEFAULT 2); DROP TABLE u",
+            )
+            .await?;
+        }
+        Ok::<(), tokio_postgres::Error>(())
+    });
+    for _ in 0..100 {
+        let catalog = inspect(&client, &[("public", "t")]).await?;
+        assert!(table(&catalog, "public", "t").columns.len() >= 2);
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    changing.await??;
+    Ok(())
+}

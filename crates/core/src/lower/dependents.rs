@@ -89,6 +89,13 @@ impl Lowering<'_> {
         }
     }
 
+    /// Refuses what reads whole rows and so would see another shape, though it
+    /// names no column.
+    pub fn refuse_row_readers(&mut self, table: &Table, column: &str) {
+        let readers: Vec<Dependent> = table.row_readers().cloned().collect();
+        self.refuse_dependents(&format!("{}.{column}", table.name), &readers, "replace");
+    }
+
     /// Refuses what would vanish or break with a dropped column, except what
     /// consists of that column alone or is dropped by the plan as well.
     pub fn refuse_dependents_of_dropped(&mut self, table: &Table, column: &Column) {

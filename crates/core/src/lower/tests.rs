@@ -388,6 +388,22 @@ fn each_dependent_of_a_replaced_column_is_named() {
     }
 }
 
+#[test]
+fn readers_of_whole_rows_are_named() {
+    let mut table = users();
+    table.dependents.push(Dependent {
+        kind: DependentKind::RowType,
+        name: "function public.f(users)".into(),
+    });
+    for operations in [
+        "  - change_type: {table: users, column: status, to: varchar(10)}",
+        "  - drop_column: {table: users, column: status}",
+    ] {
+        let messages = refusals(table.clone(), operations);
+        assert!(messages[0].contains("public.f(users)"), "{messages:?}");
+    }
+}
+
 fn trigger(name: &str) -> Trigger {
     Trigger {
         name: name.into(),

@@ -167,6 +167,7 @@ impl Lower for ChangeType {
             "replace",
         );
         lowering.refuse_settings(&table, &column);
+        lowering.refuse_row_readers(&table, &self.column);
         if to.constrained_domain {
             lowering.unsafe_(
                 format!("adding a column of the constrained domain `{}` rewrites the whole table under a lock", self.to),

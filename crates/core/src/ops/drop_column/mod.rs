@@ -39,6 +39,7 @@ impl Lower for DropColumn {
             return;
         };
         lowering.refuse_dependents_of_dropped(&table, &column);
+        lowering.refuse_row_readers(&table, &self.column);
         match &self.down {
             Some(down) => {
                 let Some(facts) = lowering.mapping_expr(

@@ -188,9 +188,6 @@ fn policy(edge: &Edge, facts: &PolicyFacts) -> Vec<Dependent> {
 }
 
 fn default(edge: &Edge, facts: &DefaultFacts) -> Vec<Dependent> {
-    if facts.own {
-        return Vec::new();
-    }
     if facts.generated && edge.attnum != 0 {
         return one(DependentKind::GeneratedColumn, &facts.column);
     }

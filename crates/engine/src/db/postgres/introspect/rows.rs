@@ -245,6 +245,4 @@ pub(super) struct PolicyFacts {
 pub(super) struct DefaultFacts {
     pub(super) column: String,
     pub(super) generated: bool,
-    /// It is the column's own default.
-    pub(super) own: bool,
 }

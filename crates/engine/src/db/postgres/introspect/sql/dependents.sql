@@ -9,6 +9,10 @@ WITH edge AS (
            d.classid, d.objid, d.objsubid, d.deptype
       FROM pg_depend d
      WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = ANY ($1)
+       -- A column's own default is data, and there are many of them.
+       AND NOT (d.classid = 'pg_attrdef'::regclass AND EXISTS (
+           SELECT FROM pg_attrdef own
+            WHERE own.oid = d.objid AND own.adrelid = d.refobjid AND own.adnum = d.refobjsubid))
     UNION ALL
     SELECT c.oid, 0, true, d.classid, d.objid, d.objsubid, d.deptype
       FROM pg_class c
@@ -32,11 +36,12 @@ SELECT json_build_object(
             'generated', (SELECT a.attname FROM pg_attribute a
                            WHERE a.attrelid = o.oid AND a.attnum = e.objsubid AND a.attgenerated <> ''),
             'constraint', k.conname, 'contype', k.contype,
-            'whole_row', (SELECT concat(i.indexprs::text, ' ', i.indpred::text) ~ ':varattno 0 '
-                            FROM pg_index i WHERE i.indexrelid = o.oid))
+            'whole_row', concat(oi.indexprs::text, ' ', oi.indpred::text) ~ ':varattno 0 ')
           FROM pg_class o
           JOIN pg_namespace n ON n.oid = o.relnamespace
-          LEFT JOIN pg_constraint k ON k.conindid = o.oid AND k.contype IN ('p', 'u', 'x')
+          LEFT JOIN pg_index oi ON oi.indexrelid = o.oid
+          LEFT JOIN pg_constraint k ON k.conrelid = oi.indrelid AND k.conindid = o.oid
+                                   AND k.contype IN ('p', 'u', 'x')
          WHERE e.classid = 'pg_class'::regclass AND o.oid = e.objid
          LIMIT 1),
     'constraint', (
@@ -80,8 +85,7 @@ SELECT json_build_object(
          WHERE e.classid = 'pg_policy'::regclass AND p.oid = e.objid),
     'default', (
         SELECT json_build_object(
-            'column', a.attname, 'generated', a.attgenerated <> '',
-            'own', d.adrelid = e.relation AND d.adnum = e.attnum)
+            'column', a.attname, 'generated', a.attgenerated <> '')
           FROM pg_attrdef d
           JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
          WHERE e.classid = 'pg_attrdef'::regclass AND d.oid = e.objid),
