@@ -91,12 +91,13 @@ pub(crate) fn names(generator: &mut SchemaGenerator) -> Schema {
     schema
 }
 
-/// The schema of a list of names.
+/// The schema of a list of names; a table has at most 1,600 columns.
 pub(crate) fn names_or_none(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
         "items": {"type": "string", "format": "identifier"},
         "uniqueItems": true,
+        "maxItems": 1600,
     })
 }
 

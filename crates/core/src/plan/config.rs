@@ -586,7 +586,7 @@ error: two gates stand before contract
    |                                                     ^^^^^^^^ expected one gate before a phase
    = note: the first one is at pontoon.yaml:5:33
 
-error: unknown key `replication_leg` in environments.production.throttle
+error: unknown signal `replication_leg` in environments.production.throttle
   --> pontoon.yaml:5:76
    |
  5 |   production: {gates: [{before: contract}, {before: contract}], throttle: {replication_leg: 1s}}

@@ -46,19 +46,27 @@ const SHOWN: usize = 160;
 impl Diagnostic {
     /// Says what was expected at that place.
     pub fn expected(mut self, text: impl Into<String>) -> Self {
-        self.expected = Some(text.into());
+        self.expected = Some(printable(&text.into()));
         self
     }
 
     /// Says what to do.
     pub fn help(mut self, text: impl Into<String>) -> Self {
-        self.help = Some(text.into());
+        self.help = Some(printable(&text.into()));
         self
+    }
+
+    /// Says what to do, when there is something.
+    pub(crate) fn helped(self, text: Option<String>) -> Self {
+        match text {
+            Some(text) => self.help(text),
+            None => self,
+        }
     }
 
     /// Adds what else one has to know.
     pub fn note(mut self, text: impl Into<String>) -> Self {
-        self.note = Some(text.into());
+        self.note = Some(printable(&text.into()));
         self
     }
 
@@ -171,13 +179,17 @@ impl SourceText {
         (saturate(line), saturate(column))
     }
 
-    /// The line that holds a byte offset, without its break.
-    fn line_of(&self, at: usize) -> &str {
+    /// The line that holds a byte offset, or of a long line a stretch around
+    /// it, and how many characters of the line are left out before that.
+    fn line_around(&self, at: usize) -> (&str, usize) {
+        const NEAR: usize = 2_000;
         let (line, _) = self.position(at);
         let start = self.lines.get(line as usize - 1).copied().unwrap_or(0);
-        let rest = &self.text[start..];
-        let line = rest.split('\n').next().unwrap_or(rest);
-        line.strip_suffix('\r').unwrap_or(line)
+        let end = self.lines.get(line as usize).copied();
+        let from = self.boundary(at.saturating_sub(NEAR)).max(start);
+        let to = self.boundary(end.unwrap_or(self.text.len()).min(at + NEAR));
+        let stretch = self.text[from..to].trim_end_matches(['\n', '\r']);
+        (stretch, self.text[start..from].chars().count())
     }
 
     /// `file:line:column` of a place, for notes about a second place.
@@ -193,14 +205,15 @@ impl SourceText {
         let (line, column) = self.position(start);
         let covered = &self.text[start..end];
         let covered = covered.split(['\n', '\r']).next().unwrap_or(covered);
-        let whole = printable(&mask(self.line_of(start)));
-        let (source, mark) = window(&whole, (column as usize).saturating_sub(1));
+        let (stretch, skipped) = self.line_around(start);
+        let before = (column as usize).saturating_sub(1 + skipped);
+        let (source, mark) = window(&printable(&mask(stretch)), before);
         Diagnostic {
             file: self.file.clone(),
             line,
             column,
             length: saturate(covered.trim_end().chars().count().max(1)),
-            message: mask(&message.into()),
+            message: printable(&mask(&message.into())),
             expected: None,
             help: None,
             note: None,

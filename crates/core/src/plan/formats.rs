@@ -48,7 +48,7 @@ pub(crate) fn check(
             "sql-expression" => report.sql(sql_text::expression_fault(text)),
             "sql-type" => report.sql(sql_text::type_fault(text)),
             "sql-statements" => report.sql(sql_text::statements_fault(text)),
-            "sql-undo" if text == "nothing" => None,
+            "sql-undo" if text.trim() == "nothing" => None,
             "sql-undo" => report
                 .sql(sql_text::statements_fault(text))
                 .map(|finding| match finding.help {
@@ -177,17 +177,16 @@ impl Report<'_> {
         };
         let start = self.node.place_of(self.source, fault.at.start);
         let length = fault.at.len();
-        let span = if length == 0 && self.node.span.is_empty() {
+        let span = if self.node.text().is_none_or(str::is_empty) {
             self.node.span.clone()
         } else {
             start..(start + length).min(self.node.span.end.max(start))
         };
-        let mut finding = self
+        let finding = self
             .source
             .finding(&span, format!("{}: {}", self.label, fault.message))
             .expected(fault.expected);
-        finding.help = fault.help;
-        Some(finding)
+        Some(finding.helped(fault.help))
     }
 
     /// `data #>> '{a}'` without quotes: YAML takes the rest for a comment.
@@ -217,12 +216,12 @@ impl Report<'_> {
         match known {
             Some((_, form)) if form.contains(':') != name.trim().is_empty() => None,
             Some((_, form)) => Some(
-                self.finding(format!("{} `{text}` is incomplete", self.label))
+                self.finding(format!("acknowledgement `{text}` is incomplete"))
                     .expected(format!("expected {form}")),
             ),
             None => {
                 let finding = self
-                    .finding(format!("{} `{text}` is unknown", self.label))
+                    .finding(format!("unknown acknowledgement `{text}`"))
                     .expected(format!("expected one of {}", forms.join(", ")));
                 let kinds = ACKNOWLEDGEABLE.iter().map(|(kind, _)| *kind);
                 Some(match similar(kind, kinds) {

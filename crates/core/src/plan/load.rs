@@ -9,10 +9,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::diagnostic::{Diagnostic, SourceText, Span};
+use super::file::MAX_OPERATIONS;
 use super::file::{BackfillFile, GateFile, LimitsFile};
 use super::node::{Key, Kind, Node};
 use super::operations::Written;
-use super::shape::{Checker, Place};
+use super::shape::{Checker, ENOUGH, Place};
 use super::{
     BackfillOptions, Gate, Limits, Located, Origin, Plan, conflicts, formats, node, operations,
     schema,
@@ -113,7 +114,10 @@ impl<'a> Sections<'a> {
             return Vec::new();
         };
         let mut read: Vec<(usize, Key, &Node, Operation)> = Vec::new();
-        for (index, item) in list.items().iter().enumerate() {
+        for (index, item) in list.items().iter().enumerate().take(MAX_OPERATIONS) {
+            if self.findings.len() >= ENOUGH {
+                break;
+            }
             if let Some((key, body, operation)) = self.operation(item) {
                 read.push((index, key, body, operation));
             }

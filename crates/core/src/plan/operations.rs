@@ -206,7 +206,7 @@ impl Check<'_> {
                 self.report(
                     &span,
                     format!("`{key}` says how `up` is used, and there is no `up`"),
-                    "remove it, or give `up`",
+                    "expected `up` beside it",
                     "",
                 );
             }

@@ -20,7 +20,7 @@ pub struct AddIndex {
     #[schemars(extend("format" = "identifier"))]
     pub name: String,
     /// Its keys, in order.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 32))]
     pub columns: Vec<IndexColumn>,
     /// UNIQUE; enforced from contract on.
     #[serde(default)]

@@ -18,7 +18,7 @@ pub struct CreateTable {
     /// The new table.
     pub table: TableRef,
     /// At least one.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 1600))]
     pub columns: Vec<NewColumn>,
     /// Columns of the primary key, in order.
     #[serde(default)]

@@ -5,6 +5,8 @@
 //! of names or the reuse of a dropped name could not be told apart. Two plans,
 //! one after the other's contract, do the same safely.
 
+mod mentions;
+
 use std::collections::BTreeMap;
 
 use super::diagnostic::{Diagnostic, SourceText, Span};
@@ -12,62 +14,8 @@ use super::operations::Written;
 use super::sql_text;
 use crate::name::TableName;
 use crate::ops::Operation;
-use crate::ops::add_index::IndexColumn;
-use crate::ops::common::{SqlExpr, TableRef};
-
-/// What an operation does with a column that it names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    /// `add_column`; with `up` it is filled.
-    Added { filled: bool },
-    /// `drop_column`.
-    Dropped,
-    /// `rename_column`, the present name.
-    RenamedFrom,
-    /// `rename_column`, the new name.
-    RenamedTo,
-    /// `change_type`; with `as` a second column is visible.
-    Retyped { visible: bool },
-    /// `change_type`, the second column.
-    RetypedAs,
-    /// `set_not_null`.
-    NotNull,
-    /// `drop_not_null`.
-    Nullable,
-    /// `set_default`.
-    Default,
-    /// `drop_default`.
-    NoDefault,
-    /// `backfill`.
-    Filled,
-    /// A key of an index or a constraint.
-    Key,
-}
-
-impl Role {
-    /// The operation gives the column another shape.
-    fn reshapes(self) -> bool {
-        match self {
-            Role::Added { .. }
-            | Role::Dropped
-            | Role::RenamedFrom
-            | Role::RenamedTo
-            | Role::Retyped { .. }
-            | Role::RetypedAs => true,
-            Role::NotNull
-            | Role::Nullable
-            | Role::Default
-            | Role::NoDefault
-            | Role::Filled
-            | Role::Key => false,
-        }
-    }
-
-    /// The operation adds the column.
-    fn appears(self) -> bool {
-        matches!(self, Role::Added { .. } | Role::RenamedTo | Role::RetypedAs)
-    }
-}
+use crate::ops::common::SqlExpr;
+use mentions::{Mention, Role};
 
 const TWO_PLANS: &str = "use two plans, the second one after the first one's contract";
 
@@ -92,12 +40,10 @@ fn clash(one: Role, other: Role) -> Option<&'static str> {
         }
     };
     match (shape, rest) {
-        (Role::Added { .. }, Role::Key)
+        (Role::Added, Role::Key)
         | (Role::RetypedAs, Role::Key)
         | (Role::RenamedFrom, Role::Key) => None,
-        (Role::Added { filled: false }, Role::Filled) => None,
-        (Role::Added { filled: true }, Role::Filled) => Some("`up` fills the column already"),
-        (Role::Added { .. }, _) => Some("say it in `add_column`: `nullable`, `default`, `up`"),
+        (Role::Added, _) => Some("say it in `add_column`: `nullable`, `default`, `up`"),
         (Role::RenamedTo, Role::Key) => {
             Some("name the column by `from`: what hangs on it follows the rename")
         }
@@ -106,13 +52,6 @@ fn clash(one: Role, other: Role) -> Option<&'static str> {
         }
         _ => Some(TWO_PLANS),
     }
-}
-
-/// A column that an operation names.
-struct Mention {
-    operation: usize,
-    role: Role,
-    span: Span,
 }
 
 /// Checks the operations of a plan against each other. `schema` is the plan's.
@@ -164,15 +103,8 @@ impl Check<'_> {
     fn columns(&mut self) {
         let mut mentions: BTreeMap<(TableName, String), Vec<Mention>> = BTreeMap::new();
         for (index, written) in self.operations {
-            for (table, column, role, span) in mentioned(written) {
-                mentions
-                    .entry((table.resolve(self.schema), column.to_owned()))
-                    .or_default()
-                    .push(Mention {
-                        operation: *index,
-                        role,
-                        span,
-                    });
+            for (table, column, mention) in mentions::columns(*index, written, self.schema) {
+                mentions.entry((table, column)).or_default().push(mention);
             }
         }
         for ((table, column), list) in &mentions {
@@ -274,13 +206,11 @@ impl Check<'_> {
             }
         }
         for (index, written) in self.operations {
-            for (table, span) in tables(written, self.schema) {
+            for (table, span) in mentions::tables(written, self.schema) {
                 self.against_created(*index, written, &table, &span, &created);
-                if let Some((other, first)) = dropped
-                    .get(&table)
-                    .filter(|(other, _)| other != index)
-                    .cloned()
-                {
+                let again = matches!(written.operation, Operation::DropTable(_));
+                let drop = dropped.get(&table).filter(|(other, _)| other != index);
+                if let Some((other, first)) = drop.filter(|_| !again).cloned() {
                     let message = format!(
                         "{} drops table {table}, which {} names",
                         self.title(other),
@@ -300,11 +230,9 @@ impl Check<'_> {
         span: &Span,
         created: &BTreeMap<TableName, (usize, Span)>,
     ) {
-        let Some((other, first)) = created
-            .get(table)
-            .filter(|(other, _)| *other != index)
-            .cloned()
-        else {
+        let again = matches!(written.operation, Operation::CreateTable(_));
+        let creation = created.get(table).filter(|(other, _)| *other != index);
+        let Some((other, first)) = creation.filter(|_| !again).cloned() else {
             return;
         };
         if other > index {
@@ -394,145 +322,4 @@ impl Check<'_> {
             }
         }
     }
-}
-
-/// The columns that an operation names, with their places.
-fn mentioned<'a>(written: &'a Written<'_>) -> Vec<(&'a TableRef, &'a str, Role, Span)> {
-    let column = || written.span(&["column"]);
-    match written.operation {
-        Operation::AddColumn(it) => {
-            let role = Role::Added {
-                filled: it.up.is_some(),
-            };
-            vec![(
-                &it.table,
-                &it.column.name,
-                role,
-                written.span(&["column", "name"]),
-            )]
-        }
-        Operation::DropColumn(it) => vec![(&it.table, &it.column, Role::Dropped, column())],
-        Operation::RenameColumn(it) => vec![
-            (
-                &it.table,
-                &it.from,
-                Role::RenamedFrom,
-                written.span(&["from"]),
-            ),
-            (&it.table, &it.to, Role::RenamedTo, written.span(&["to"])),
-        ],
-        Operation::ChangeType(it) => {
-            let role = Role::Retyped {
-                visible: it.r#as.is_some(),
-            };
-            let second = it.r#as.iter().map(|name| {
-                (
-                    &it.table,
-                    name.as_str(),
-                    Role::RetypedAs,
-                    written.span(&["as"]),
-                )
-            });
-            std::iter::once((&it.table, it.column.as_str(), role, column()))
-                .chain(second)
-                .collect()
-        }
-        Operation::SetNotNull(it) => vec![(&it.table, &it.column, Role::NotNull, column())],
-        Operation::DropNotNull(it) => vec![(&it.table, &it.column, Role::Nullable, column())],
-        Operation::SetDefault(it) => vec![(&it.table, &it.column, Role::Default, column())],
-        Operation::DropDefault(it) => vec![(&it.table, &it.column, Role::NoDefault, column())],
-        Operation::AddIndex(it) => {
-            let keys = it.columns.iter().enumerate().filter_map(|(index, key)| {
-                let (name, span) = match key {
-                    IndexColumn::Name(name) => (name, written.item(&["columns"], index)),
-                    IndexColumn::Key(key) => {
-                        (key.column.as_ref()?, written.item(&["columns"], index))
-                    }
-                };
-                Some((&it.table, name.as_str(), Role::Key, span))
-            });
-            let include = it.include.iter().enumerate().map(|(index, name)| {
-                (
-                    &it.table,
-                    name.as_str(),
-                    Role::Key,
-                    written.item(&["include"], index),
-                )
-            });
-            keys.chain(include).collect()
-        }
-        Operation::AddUnique(it) => keys(written, &it.table, &it.columns, &["columns"]),
-        Operation::AddForeignKey(it) => {
-            let there = &it.references;
-            let mut found = keys(written, &it.table, &it.columns, &["columns"]);
-            found.extend(keys(
-                written,
-                &there.table,
-                &there.columns,
-                &["references", "columns"],
-            ));
-            found
-        }
-        Operation::Backfill(it) => it
-            .set
-            .keys()
-            .map(|name| {
-                let span = written
-                    .body
-                    .get("set")
-                    .and_then(|set| set.entry(name))
-                    .map_or_else(|| written.key.clone(), |(key, _)| key.span.clone());
-                (&it.table, name.as_str(), Role::Filled, span)
-            })
-            .collect(),
-        Operation::CreateTable(_)
-        | Operation::DropTable(_)
-        | Operation::DropIndex(_)
-        | Operation::AddCheck(_)
-        | Operation::DropConstraint(_)
-        | Operation::Sql(_) => Vec::new(),
-    }
-}
-
-fn keys<'a>(
-    written: &Written<'_>,
-    table: &'a TableRef,
-    names: &'a [String],
-    path: &[&str],
-) -> Vec<(&'a TableRef, &'a str, Role, Span)> {
-    names
-        .iter()
-        .enumerate()
-        .map(|(index, name)| (table, name.as_str(), Role::Key, written.item(path, index)))
-        .collect()
-}
-
-/// The tables that an operation names, with their places.
-fn tables(written: &Written<'_>, schema: &str) -> Vec<(TableName, Span)> {
-    let mut found: Vec<(TableName, Span)> = Vec::new();
-    let mut name = |table: &TableRef, span: Span| found.push((table.resolve(schema), span));
-    let here = written.span(&["table"]);
-    match written.operation {
-        Operation::CreateTable(it) => name(&it.table, here),
-        Operation::DropTable(it) => name(&it.table, here),
-        Operation::AddColumn(it) => name(&it.table, here),
-        Operation::DropColumn(it) => name(&it.table, here),
-        Operation::RenameColumn(it) => name(&it.table, here),
-        Operation::ChangeType(it) => name(&it.table, here),
-        Operation::SetNotNull(it) => name(&it.table, here),
-        Operation::DropNotNull(it) => name(&it.table, here),
-        Operation::SetDefault(it) => name(&it.table, here),
-        Operation::DropDefault(it) => name(&it.table, here),
-        Operation::AddIndex(it) => name(&it.table, here),
-        Operation::AddCheck(it) => name(&it.table, here),
-        Operation::AddUnique(it) => name(&it.table, here),
-        Operation::AddForeignKey(it) => {
-            name(&it.table, here);
-            name(&it.references.table, written.span(&["references", "table"]));
-        }
-        Operation::DropConstraint(it) => name(&it.table, here),
-        Operation::Backfill(it) => name(&it.table, here),
-        Operation::DropIndex(_) | Operation::Sql(_) => {}
-    }
-    found
 }

@@ -7,80 +7,27 @@
 //!
 //! Only what our own schemas use is understood: `$ref`, `anyOf`, `oneOf`,
 //! `type`, `const`, `enum`, `properties`, `required`, `additionalProperties`,
-//! `propertyNames`, `items`, `minItems`, `minProperties`, `uniqueItems`,
+//! `propertyNames`, `items`, `minItems`, `maxItems`, `minProperties`, `uniqueItems`,
 //! `minLength`, `minimum`, `maximum` and the formats of [`super::formats`].
+
+mod place;
+mod scalar;
+mod wording;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::diagnostic::{Diagnostic, SourceText, Span, similar};
+use super::diagnostic::{Diagnostic, SourceText, similar};
 use super::formats;
 use super::node::{Key, Kind, Node, Style};
+use place::Presence;
+use wording::{first_sentence, has_type, one_of, required_keys, suggest, tag_of};
+
+pub(crate) use place::Place;
 
 /// After so many findings the rest of a file is not looked at.
-const ENOUGH: usize = 100;
-
-/// Lists of expected words longer than this stand in a note.
-const SHORT_LIST: usize = 12;
-
-/// Where a value stands, for messages.
-#[derive(Clone)]
-pub(crate) struct Place {
-    /// The mapping around it: `limits`, `add_column.column`; empty at the top.
-    container: String,
-    /// What the value is called: `` `table` ``, ``an entry of `columns` ``.
-    label: String,
-    /// What to mark when the value itself is empty.
-    owner: Span,
-}
-
-impl Place {
-    /// The whole document.
-    pub(crate) fn root() -> Self {
-        Self {
-            container: String::new(),
-            label: "the file".to_owned(),
-            owner: 0..0,
-        }
-    }
-
-    fn field(&self, key: &Key) -> Self {
-        let container = match self.container.as_str() {
-            "" => key.text.clone(),
-            outer => format!("{outer}.{}", key.text),
-        };
-        Self {
-            container,
-            label: format!("`{}`", key.text),
-            owner: key.span.clone(),
-        }
-    }
-
-    fn item(&self, node: &Node) -> Self {
-        Self {
-            container: self.container.clone(),
-            label: format!("an entry of {}", self.label),
-            owner: node.span.clone(),
-        }
-    }
-
-    /// An operation's content: messages name the operation, not the list.
-    fn operation(key: &Key) -> Self {
-        Self {
-            container: key.text.clone(),
-            label: format!("`{}`", key.text),
-            owner: key.span.clone(),
-        }
-    }
-
-    fn within(&self) -> String {
-        match self.container.as_str() {
-            "" => "at the top of the file".to_owned(),
-            container => format!("in {container}"),
-        }
-    }
-}
+pub(crate) const ENOUGH: usize = 100;
 
 /// Checks values of one file.
 pub(crate) struct Checker<'a> {
@@ -186,106 +133,6 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn scalar(
-        &mut self,
-        node: &Node,
-        text: &str,
-        style: Style,
-        leaves: &[Leaf<'a>],
-        place: &Place,
-    ) -> Option<Value> {
-        let words = allowed_words(leaves);
-        if words.contains(&text) {
-            return Some(Value::String(text.to_owned()));
-        }
-        let takes_text = leaves
-            .iter()
-            .find(|leaf| has_type(leaf, "string") && !has_words(leaf));
-        let takes_null = takes_text.is_some_and(|leaf| has_type(leaf, "null"));
-        let null_word = style == Style::Plain && text.eq_ignore_ascii_case("null");
-        if node.is_blank() || null_word && !takes_null {
-            return self.blank(node, leaves, place, null_word && takes_text.is_some());
-        }
-        if let Some(leaf) = takes_text {
-            return self.text(node, text, leaf, place);
-        }
-        if let Some(leaf) = leaves.iter().find(|leaf| has_type(leaf, "integer")) {
-            return self.number(node, text, leaf, place);
-        }
-        if leaves.iter().any(|leaf| has_type(leaf, "boolean")) && style == Style::Plain {
-            match text {
-                "true" => return Some(Value::Bool(true)),
-                "false" => return Some(Value::Bool(false)),
-                _ => {}
-            }
-        }
-        if !words.is_empty() {
-            let finding = self
-                .source
-                .finding(&node.span, format!("{} cannot be `{text}`", place.label))
-                .expected(one_of(&words));
-            self.findings.push(suggest(finding, text, &words));
-            return None;
-        }
-        self.mismatch(node, leaves, place)
-    }
-
-    fn text(&mut self, node: &Node, text: &str, leaf: Leaf<'a>, place: &Place) -> Option<Value> {
-        let before = self.findings.len();
-        if leaf
-            .get("minLength")
-            .and_then(Value::as_u64)
-            .is_some_and(|least| least > 0)
-            && text.trim().is_empty()
-        {
-            let finding = self
-                .source
-                .finding(&node.span, format!("{} is empty", place.label));
-            self.findings.push(finding);
-        }
-        if let Some(format) = leaf.get("format").and_then(Value::as_str) {
-            formats::check(format, node, &place.label, self.source, &mut self.findings);
-        }
-        (self.findings.len() == before).then(|| Value::String(text.to_owned()))
-    }
-
-    fn number(&mut self, node: &Node, text: &str, leaf: Leaf<'a>, place: &Place) -> Option<Value> {
-        let least = leaf.get("minimum").and_then(Value::as_u64).unwrap_or(0);
-        let most = leaf
-            .get("maximum")
-            .and_then(Value::as_u64)
-            .unwrap_or(u64::MAX);
-        let range = match most {
-            u64::MAX => format!("expected a whole number, at least {least}"),
-            most => format!("expected a whole number from {least} to {most}"),
-        };
-        let label = &place.label;
-        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        let message = match text.parse::<u64>() {
-            Ok(number) if digits && (least..=most).contains(&number) => {
-                return Some(Value::from(number));
-            }
-            Ok(0) if digits => format!("{label} is zero"),
-            Ok(number) if digits && number > most => format!("{label} is too large"),
-            _ if digits => format!("{label} is too large"),
-            _ if text.starts_with('-') => format!("{label} is negative"),
-            _ => format!("{label} is not a whole number"),
-        };
-        let mut finding = self.source.finding(&node.span, message).expected(range);
-        let bare: String = text.chars().filter(char::is_ascii_digit).collect();
-        if !digits
-            && !bare.is_empty()
-            && text
-                .chars()
-                .all(|c| c.is_ascii_digit() || "_, '.".contains(c))
-            && !text.contains('.')
-        {
-            finding = finding.help(format!("write `{bare}`"));
-        }
-        self.findings.push(finding);
-        None
-    }
-
     fn list(
         &mut self,
         node: &Node,
@@ -301,6 +148,18 @@ impl<'a> Checker<'a> {
                 .finding(&node.span, format!("{} is empty", place.label))
                 .expected("expected at least one entry");
             self.findings.push(finding);
+        }
+        let most = leaf.get("maxItems").and_then(Value::as_u64);
+        if most.is_some_and(|most| items.len() as u64 > most) {
+            let finding = self
+                .source
+                .finding(&node.span, format!("{} is too long", place.label))
+                .expected(format!(
+                    "expected at most {} entries",
+                    most.unwrap_or_default()
+                ));
+            self.findings.push(finding);
+            return None;
         }
         let mut values = Vec::new();
         for item in items {
@@ -358,6 +217,7 @@ impl<'a> Checker<'a> {
             .filter(|schema| schema.is_object());
         let mut seen: BTreeMap<&str, &Key> = BTreeMap::new();
         let mut found = BTreeMap::new();
+        let mut meant = Vec::new();
         for (key, value) in entries {
             if self.findings.len() >= ENOUGH {
                 break;
@@ -379,7 +239,7 @@ impl<'a> Checker<'a> {
             seen.insert(&key.text, key);
             let schema = properties.and_then(|known| known.get(&key.text)).or(others);
             let Some(schema) = schema else {
-                self.unknown_key(key, properties, entries, place);
+                meant.extend(self.unknown_key(key, properties, entries, place));
                 continue;
             };
             if let Some(format) = leaf
@@ -393,17 +253,23 @@ impl<'a> Checker<'a> {
                 let label = format!("a key of {}", place.label);
                 formats::check(format, &word, &label, self.source, &mut self.findings);
             }
-            let checked = self.value(value, schema, &place.field(key));
+            let presence = match required_keys(leaf).any(|required| required == key.text) {
+                true => Presence::Required,
+                false => Presence::Optional,
+            };
+            let checked = self.value(value, schema, &place.field(key, presence));
             found.insert(key.text.clone(), checked);
         }
-        self.required(node, &seen, leaf, place);
+        self.required(node, &seen, &meant, leaf, place);
         found
     }
 
+    /// `meant` holds the keys that misspelt ones were taken for.
     fn required(
         &mut self,
         node: &Node,
         seen: &BTreeMap<&str, &Key>,
+        meant: &[&str],
         leaf: Leaf<'a>,
         place: &Place,
     ) {
@@ -412,9 +278,9 @@ impl<'a> Checker<'a> {
         } else {
             place.owner.clone()
         };
-        let keys = leaf.get("required").and_then(Value::as_array);
-        for key in keys.into_iter().flatten().filter_map(Value::as_str) {
-            if seen.contains_key(key) {
+        for key in required_keys(leaf) {
+            // A key that was misspelt is told once.
+            if seen.contains_key(key) || meant.contains(&key) {
                 continue;
             }
             let about = leaf
@@ -443,34 +309,38 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// Reports a key; returns the one that it was taken for.
     fn unknown_key(
         &mut self,
         key: &Key,
         properties: Option<&'a Map<String, Value>>,
         entries: &[(Key, Node)],
         place: &Place,
-    ) {
+    ) -> Option<&'a str> {
         let present = |name: &&str| entries.iter().any(|(key, _)| key.text == **name);
-        let open: Vec<&str> = properties
+        let open: Vec<&'a str> = properties
             .into_iter()
             .flat_map(Map::keys)
             .map(String::as_str)
             .filter(|name| !present(name))
             .collect();
-        let message = format!("unknown key `{}` {}", key.text, place.within());
+        let what = match place.container.ends_with("throttle") {
+            true => "signal",
+            false => "key",
+        };
+        let message = format!("unknown {what} `{}` {}", key.text, place.within());
         let mut finding = self.source.finding(&key.span, message);
-        if key.text == "<<" {
-            finding = finding.help("merge keys are not read: write the keys out");
-        } else if !open.is_empty() {
+        if !open.is_empty() {
             finding = finding.expected(one_of(&open));
-            finding = suggest(finding, &key.text, &open);
         }
-        if finding.help.is_none()
-            && let Some(home) = self.home_of(&key.text)
-        {
-            finding = finding.help(home);
-        }
+        let meant = similar(&key.text, open.iter().copied());
+        finding = finding.helped(match meant {
+            _ if key.text == "<<" => Some("merge keys are not read: write the keys out".to_owned()),
+            Some(meant) => Some(format!("did you mean `{meant}`?")),
+            None => self.home_of(&key.text),
+        });
         self.findings.push(finding);
+        meant
     }
 
     /// Where a key that stands in the wrong place belongs.
@@ -485,7 +355,7 @@ impl<'a> Checker<'a> {
             .any(|leaf| tag_of(leaf).is_some_and(|tag| tag == key));
         if is_operation {
             return Some(format!(
-                "`{key}` is an operation: it belongs into the list `operations`"
+                "`{key}` is an operation: it belongs in the list `operations`"
             ));
         }
         if properties.contains_key(key) {
@@ -497,7 +367,7 @@ impl<'a> Checker<'a> {
                 leaf.get("properties")
                     .is_some_and(|known| known.get(key).is_some())
             });
-            holds.then(|| format!("`{key}` belongs into `{section}`"))
+            holds.then(|| format!("`{key}` belongs under `{section}`"))
         })
     }
 
@@ -559,62 +429,6 @@ impl<'a> Checker<'a> {
         let content = content.filter(|_| self.findings.len() == before)?;
         Some(Value::Object(Map::from_iter([(key.text.clone(), content)])))
     }
-
-    fn blank(
-        &mut self,
-        node: &Node,
-        leaves: &[Leaf<'a>],
-        place: &Place,
-        quotable: bool,
-    ) -> Option<Value> {
-        let at = if node.span.is_empty() {
-            &place.owner
-        } else {
-            &node.span
-        };
-        let finding = self
-            .source
-            .finding(at, format!("{} has no value", place.label))
-            .expected(format!("expected {}", wanted(leaves)));
-        let help = if quotable {
-            "put quotes around it if it is really a name; else write a value or leave the key out"
-        } else {
-            "write a value or leave the key out"
-        };
-        self.findings.push(finding.help(help));
-        None
-    }
-
-    fn mismatch(&mut self, node: &Node, leaves: &[Leaf<'a>], place: &Place) -> Option<Value> {
-        let written = match node.text() {
-            Some(text) => format!("`{}`", text.lines().next().unwrap_or_default()),
-            None => node.describe().to_owned(),
-        };
-        let mut finding = self
-            .source
-            .finding(&node.span, format!("{} cannot be {written}", place.label))
-            .expected(format!("expected {}", wanted(leaves)));
-        if let (Kind::Map(entries), true) = (
-            &node.kind,
-            leaves.iter().any(|leaf| has_type(leaf, "string")),
-        ) && let [(key, value)] = entries.as_slice()
-            && let Some(text) = value.text()
-        {
-            let unspaced = format!("{}:{text}", key.text);
-            finding = finding.help(if text.is_empty() {
-                format!("put quotes around `{}:`", key.text)
-            } else if leaves.iter().any(|leaf| {
-                leaf.get("format")
-                    .is_some_and(|format| format == "acknowledgement")
-            }) {
-                format!("write `{unspaced}`, without a blank")
-            } else {
-                "put quotes around a value that holds `: `".to_owned()
-            });
-        }
-        self.findings.push(finding);
-        None
-    }
 }
 
 /// The fields that passed, as one object. Left out are those that did not,
@@ -635,111 +449,5 @@ fn plain_value(node: &Node) -> Value {
             .iter()
             .map(|(key, value)| (key.text.clone(), plain_value(value)))
             .collect(),
-    }
-}
-
-fn has_type(leaf: Leaf<'_>, name: &str) -> bool {
-    match leaf.get("type") {
-        Some(Value::String(only)) => only == name,
-        Some(Value::Array(several)) => several.iter().any(|kind| kind == name),
-        _ => false,
-    }
-}
-
-fn has_words(leaf: Leaf<'_>) -> bool {
-    leaf.contains_key("const") || leaf.contains_key("enum")
-}
-
-fn allowed_words<'a>(leaves: &[Leaf<'a>]) -> Vec<&'a str> {
-    leaves
-        .iter()
-        .flat_map(|leaf| {
-            let one = leaf.get("const").and_then(Value::as_str);
-            let several = leaf.get("enum").and_then(Value::as_array);
-            one.into_iter()
-                .chain(several.into_iter().flatten().filter_map(Value::as_str))
-        })
-        .collect()
-}
-
-/// The only key of an object that must have exactly that one.
-fn tag_of<'a>(leaf: Leaf<'a>) -> Option<&'a str> {
-    let required = leaf.get("required")?.as_array()?;
-    match required.as_slice() {
-        [only] => only.as_str(),
-        _ => None,
-    }
-}
-
-/// For people: `text, or a mapping with name, schema`.
-fn wanted(leaves: &[Leaf<'_>]) -> String {
-    let words = allowed_words(leaves);
-    let mut kinds: Vec<String> = Vec::new();
-    if !words.is_empty() {
-        kinds.push(words.join(", "));
-    }
-    for leaf in leaves.iter().filter(|leaf| !has_words(leaf)) {
-        let kind = if has_type(leaf, "string") {
-            match leaf.get("format").and_then(Value::as_str) {
-                Some("sql-expression") => "a SQL expression",
-                Some("sql-statements" | "sql-undo") => "SQL",
-                Some("sql-type") => "a type",
-                Some("time-span") => "a time such as 500ms, 10s, 30m",
-                Some("identifier" | "schema-name" | "plan-name") => "a name",
-                Some("qualified-name") => "a name or schema.name",
-                Some("digits") => "digits",
-                _ => "text",
-            }
-            .to_owned()
-        } else if has_type(leaf, "integer") {
-            "a whole number".to_owned()
-        } else if has_type(leaf, "boolean") {
-            "true or false".to_owned()
-        } else if has_type(leaf, "array") {
-            "a list".to_owned()
-        } else {
-            let keys = leaf.get("properties").and_then(Value::as_object);
-            let keys: Vec<&str> = keys
-                .into_iter()
-                .flat_map(Map::keys)
-                .map(String::as_str)
-                .collect();
-            match keys.as_slice() {
-                [] => "a mapping".to_owned(),
-                keys if leaves.len() <= SHORT_LIST => format!("a mapping with {}", keys.join(", ")),
-                _ => "an operation, a mapping with one key".to_owned(),
-            }
-        };
-        if !kinds.contains(&kind) {
-            kinds.push(kind);
-        }
-    }
-    kinds.join(", or ")
-}
-
-fn one_of(words: &[&str]) -> String {
-    match words {
-        [only] => format!("expected {only}"),
-        words if words.len() <= SHORT_LIST => format!("expected one of {}", words.join(", ")),
-        _ => "expected one of the words below".to_owned(),
-    }
-}
-
-fn suggest(mut finding: Diagnostic, word: &str, candidates: &[&str]) -> Diagnostic {
-    if candidates.len() > SHORT_LIST && finding.note.is_none() {
-        finding.note = Some(format!("possible are {}", candidates.join(", ")));
-    }
-    match similar(word, candidates.iter().copied()) {
-        Some(near) => finding.help(format!("did you mean `{near}`?")),
-        None => finding,
-    }
-}
-
-/// The first sentence of a description, on one line.
-fn first_sentence(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.find(". ") {
-        Some(end) => line[..=end].to_owned(),
-        None => line,
     }
 }
