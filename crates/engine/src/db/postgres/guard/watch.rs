@@ -154,3 +154,85 @@ pub(crate) async fn waiters(client: &Client, pid: i32) -> Result<Vec<Waiter>, Db
         })
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use pontoon_sandbox::TestDatabase;
+
+    use super::*;
+
+    const OURS: &str = "pontoon/guard 1";
+
+    async fn pid(client: &Client) -> i32 {
+        client
+            .query_one("SELECT pg_backend_pid()", &[])
+            .await
+            .expect("a pid")
+            .get(0)
+    }
+
+    /// The next transaction of a backend that a pooler shares is somebody
+    /// else's: it is never cancelled, however it looks.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn pooler_watchdog() {
+        let database = TestDatabase::create(None).await.expect("a database");
+        let control = database.client().await.expect("a client");
+        let watched = database.client().await.expect("a client");
+        let watchdog = Watchdog {
+            control: &control,
+            pid: pid(&watched).await,
+            name: OURS,
+            pooled: false,
+        };
+        let begin = format!("BEGIN; SET LOCAL application_name = '{OURS}'");
+        watched.batch_execute(&begin).await.expect("begins");
+        let seen = watchdog.look().await.expect("looks").expect("is there");
+        watched.batch_execute("COMMIT").await.expect("ends");
+        assert_eq!(watchdog.look().await.expect("looks"), None, "it is over");
+
+        // An application's transaction on the same backend …
+        watched.batch_execute("BEGIN").await.expect("begins");
+        assert!(!watchdog.cancel(&seen).await.expect("does nothing"));
+        // … and a later one of ours.
+        watched.batch_execute("COMMIT").await.expect("ends");
+        watched.batch_execute(&begin).await.expect("begins");
+        assert!(!watchdog.cancel(&seen).await.expect("does nothing"));
+        let now = watchdog.look().await.expect("looks").expect("is there");
+        let through_a_pooler = Watchdog {
+            pooled: true,
+            ..watchdog
+        };
+        assert!(!through_a_pooler.cancel(&now).await.expect("does nothing"));
+        watched
+            .batch_execute("SELECT 1")
+            .await
+            .expect("nobody cancelled it");
+
+        let watchdog = Watchdog {
+            pooled: false,
+            ..through_a_pooler
+        };
+        assert!(watchdog.cancel(&now).await.expect("cancels"));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_lasts_too_long_is_cancelled() {
+        let database = TestDatabase::create(None).await.expect("a database");
+        let control = database.client().await.expect("a client");
+        let watched = database.client().await.expect("a client");
+        let watchdog = Watchdog {
+            control: &control,
+            pid: pid(&watched).await,
+            name: OURS,
+            pooled: false,
+        };
+        let text =
+            format!("BEGIN; SET LOCAL application_name = '{OURS}'; SELECT pg_sleep(60); COMMIT");
+        let ended = watchdog
+            .over(Duration::from_millis(300), watched.batch_execute(&text))
+            .await
+            .expect("an answer");
+        let error = ended.expect_err("is cancelled");
+        assert_eq!(error.code().map(|code| code.code()), Some("57014"));
+    }
+}
