@@ -102,8 +102,7 @@ pub(crate) async fn sit<D: Database>(
     let worked = driver.work(purpose).await;
     let worked = driver.settle(worked, purpose).await;
     let Driver { kept, verified, .. } = driver;
-    drop(sink);
-    drop(observer);
+    observer.close();
     failpoint::reach("lease.release");
     let released = kept.release(db).await;
     if writer.await.is_err() {

@@ -10,7 +10,8 @@ use crate::event::{Event, Sink};
 /// Sees every event of a sitting.
 pub(crate) struct Observer {
     live: Mutex<Live>,
-    durable: mpsc::UnboundedSender<Event>,
+    /// `None` once the sitting is over.
+    durable: Mutex<Option<mpsc::UnboundedSender<Event>>>,
 }
 
 impl Observer {
@@ -19,7 +20,7 @@ impl Observer {
         let (durable, receiver) = mpsc::unbounded_channel();
         let observer = Self {
             live: Mutex::new(Live::default()),
-            durable,
+            durable: Mutex::new(Some(durable)),
         };
         (Arc::new(observer), receiver)
     }
@@ -40,6 +41,12 @@ impl Observer {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// The sitting is over: whoever still holds a sink is no longer heard, and
+    /// [`store`] ends once it has written what came before.
+    pub(crate) fn close(&self) {
+        *self.durable.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn see(&self, event: &Event) {
@@ -102,8 +109,15 @@ impl Observer {
             | Event::Warning { .. } => {}
         }
         drop(live);
-        if is_stored_on_its_own(event) && self.durable.send(event.clone()).is_err() {
-            tracing::debug!("an event came after the run had ended");
+        if !is_stored_on_its_own(event) {
+            return;
+        }
+        let durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = durable
+            .as_ref()
+            .is_some_and(|durable| durable.send(event.clone()).is_ok());
+        if !taken {
+            tracing::debug!("an event came after the sitting had ended");
         }
     }
 }
@@ -134,7 +148,7 @@ fn is_stored_on_its_own(event: &Event) -> bool {
     }
 }
 
-/// Stores what the observer hands over until its sinks are gone.
+/// Stores what the observer hands over until it is closed.
 pub(crate) async fn store<D: Database>(
     db: D,
     fence: Fence,
