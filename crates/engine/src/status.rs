@@ -365,17 +365,23 @@ pub fn shell_word(word: &str) -> String {
     }
 }
 
-/// A step's last progress: what its holder told last, else what was stored
-/// with the step when it ended.
+/// A step's last progress: what was stored with it when it ended, or, while
+/// it is under way, what its holder told last.
 fn progress<T: Clone + serde::de::DeserializeOwned>(
     live: impl Iterator<Item = T>,
     step: &StepRecord,
     no: impl Fn(&T) -> u32,
 ) -> Option<T> {
+    let stored = || {
+        serde_json::from_value(step.detail.clone())
+            .ok()
+            .or_else(|| serde_json::from_value(step.detail.get("progress")?.clone()).ok())
+    };
     let mut live = live.filter(|progress| no(progress) == step.step.no);
-    live.next()
-        .or_else(|| serde_json::from_value(step.detail.clone()).ok())
-        .or_else(|| serde_json::from_value(step.detail.get("progress")?.clone()).ok())
+    match step.state {
+        StepState::Done => stored().or_else(|| live.next()),
+        StepState::Pending | StepState::Running | StepState::Undone => live.next().or_else(stored),
+    }
 }
 
 fn backfill(run: &RunRecord, steps: &[StepRecord]) -> Vec<BackfillStatus> {

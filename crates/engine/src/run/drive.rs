@@ -252,10 +252,12 @@ impl<D: Database> Driver<'_, D> {
             return Ok(Ending::Paused { by });
         }
         self.approve_beforehand(&record).await?;
-        self.sink.emit(Event::RunResumed {
-            phase: record.phase,
-            step: None,
-        });
+        if record.state != RunState::Pending {
+            self.sink.emit(Event::RunResumed {
+                phase: record.phase,
+                step: None,
+            });
+        }
         let until = Until {
             gate: self.options.until_gate,
             phase: self.options.until_phase,
