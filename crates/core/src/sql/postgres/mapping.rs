@@ -5,14 +5,7 @@
 //! what "in step" means.
 //!
 //! # How values are compared
-//! Always by *image*, as records: `ROW(x)::record *<> ROW(y)::record`. That
-//! operator compares the stored bytes of any type, takes NULL for a value like
-//! any other, and tells apart what `=` does not: `1.0` from `1.00`, `0` from
-//! `-0`, two texts of a `json`. `=` would lose such a change, and some types
-//! have none. It is written `OPERATOR(pg_catalog.*<>)`, so that no
-//! `search_path` can put another operator in its place. NULL is looked for with
-//! `IS NOT DISTINCT FROM NULL`, because `IS NULL` is also true of a composite
-//! value that is there but has only NULL fields.
+//! Always by *image*, so that 1.0 is not 1.00: see [`image`](super::image).
 //!
 //! # How an expression's result meets its column
 //! It is *compared* after an explicit cast to the column's type with
@@ -29,6 +22,7 @@
 //! [`mismatch`] finds such a row, [`repairable`] says it is none of ours to
 //! repair.
 
+use super::image::{assigned, cast, differs, same, values, without_modifiers};
 use crate::expr::{Expr, Volatility};
 use crate::sql::quote::{quote_ident, quote_literal};
 use crate::step::{MappedColumn, Mapping, Rule};
@@ -41,36 +35,7 @@ pub fn column(row: &str, name: &str) -> String {
     format!("{row}.{}", quote_ident(name))
 }
 
-/// The columns of a row as one record: `ROW(NEW."a", NEW."b")::record`.
-fn record(row: &str, columns: &[MappedColumn]) -> String {
-    let values: Vec<String> = columns.iter().map(|c| column(row, &c.name)).collect();
-    format!("ROW({})::record", values.join(", "))
-}
-
-/// What the columns would hold after the assignment of these expressions, as
-/// one record.
-fn record_of(columns: &[MappedColumn], expressions: &[Expr], row: &str) -> String {
-    let values: Vec<String> = columns
-        .iter()
-        .zip(expressions)
-        .map(|(column, expr)| cast(&expr.on(row), &column.type_name))
-        .collect();
-    format!("ROW({})::record", values.join(", "))
-}
-
-fn cast(expression: &str, type_name: &str) -> String {
-    format!("({expression})::{type_name}")
-}
-
-fn same(left: &str, right: &str) -> String {
-    format!("{left} OPERATOR(pg_catalog.*=) {right}")
-}
-
-fn differs(left: &str, right: &str) -> String {
-    format!("{left} OPERATOR(pg_catalog.*<>) {right}")
-}
-
-/// True where a value is NULL as a whole; see the module's page.
+/// True where a value is NULL as a whole; see [`image`](super::image).
 fn is_null(value: &str) -> String {
     format!("{value} IS NOT DISTINCT FROM NULL")
 }
@@ -110,7 +75,7 @@ pub fn all_null(columns: &[MappedColumn], row: &str) -> String {
 }
 
 /// Some column of a group is NULL.
-fn any_null(columns: &[MappedColumn], row: &str) -> String {
+pub(super) fn any_null(columns: &[MappedColumn], row: &str) -> String {
     any_of(
         columns
             .iter()
@@ -125,7 +90,7 @@ pub fn changed(columns: &[MappedColumn], row: &str, before: &str) -> String {
     if columns.is_empty() {
         return NEVER.to_owned();
     }
-    differs(&record(row, columns), &record(before, columns))
+    differs(columns, &values(columns, row), &values(columns, before))
 }
 
 /// An INSERT that leaves the group's columns out cannot be told from this row:
@@ -137,10 +102,8 @@ pub fn not_given(columns: &[MappedColumn], row: &str) -> String {
             let value = column(row, &c.name);
             let mut ways = vec![is_null(&value)];
             if let Some(default) = &c.default {
-                ways.push(same(
-                    &format!("ROW({value})::record"),
-                    &format!("ROW({})::record", cast(&default.on(row), &c.type_name)),
-                ));
+                let default = cast(&default.on(row), &c.type_name);
+                ways.push(same(std::slice::from_ref(c), &[value], &[default]));
             }
             any_of(ways)
         })
@@ -167,16 +130,18 @@ pub fn downs(mapping: &Mapping) -> &[Expr] {
 /// The new columns hold what `up` gives.
 pub fn equals_up(mapping: &Mapping, row: &str) -> String {
     same(
-        &record(row, &mapping.new),
-        &record_of(&mapping.new, ups(mapping), row),
+        &mapping.new,
+        &values(&mapping.new, row),
+        &assigned(&mapping.new, ups(mapping), row),
     )
 }
 
 /// The new columns do not hold what `up` gives.
 pub fn differs_from_up(mapping: &Mapping, row: &str) -> String {
     differs(
-        &record(row, &mapping.new),
-        &record_of(&mapping.new, ups(mapping), row),
+        &mapping.new,
+        &values(&mapping.new, row),
+        &assigned(&mapping.new, ups(mapping), row),
     )
 }
 
@@ -193,8 +158,9 @@ pub fn in_step(mapping: &Mapping, row: &str) -> String {
         Rule::Pair { down, .. } => any_of(vec![
             equals_up(mapping, row),
             same(
-                &record(row, &mapping.old),
-                &record_of(&mapping.old, down, row),
+                &mapping.old,
+                &values(&mapping.old, row),
+                &assigned(&mapping.old, down, row),
             ),
         ]),
         Rule::Fill { .. } => format!("NOT ({})", unfilled(mapping, row)),
@@ -332,15 +298,19 @@ pub fn reads_settings(mapping: &Mapping) -> bool {
 /// in the trigger function (`SET` clauses), the batch and the verify pass
 /// (`SET LOCAL`) alike, as plain values for `set_config`.
 ///
-/// `search_path` and `standard_conforming_strings` are always there: canonical
-/// text means one thing only under these. The rest is added when an expression
-/// [reads settings](reads_settings). Times without a zone are then read as UTC;
+/// `search_path` is always there: canonical text means one thing only under it.
+/// So is `standard_conforming_strings` where a text holds a backslash. The rest
+/// is added when an expression [reads settings](reads_settings). Times without a zone are then read as UTC;
 /// a plan that means another zone says so in its expression (`AT TIME ZONE`).
 pub fn pins(mappings: &[Mapping]) -> Vec<(&'static str, &'static str)> {
-    let mut pins = vec![
-        ("search_path", "pg_catalog, pg_temp"),
-        ("standard_conforming_strings", "on"),
-    ];
+    let mut pins = vec![("search_path", "pg_catalog, pg_temp")];
+    let mut texts = mappings.iter().flat_map(|m| {
+        let defaults = m.old.iter().chain(&m.new).flat_map(|c| &c.default);
+        ups(m).iter().chain(downs(m)).chain(defaults)
+    });
+    if texts.any(|expr| expr.template.contains('\\')) {
+        pins.push(("standard_conforming_strings", "on"));
+    }
     if mappings.iter().any(reads_settings) {
         pins.extend([
             ("TimeZone", "UTC"),
@@ -368,38 +338,6 @@ pub fn pin_text((setting, value): (&str, &str)) -> String {
             quote_literal(value)
         )
     }
-}
-
-/// A canonical type name without its modifiers: `character varying(5)` becomes
-/// `character varying`, `timestamp(3) without time zone[]` becomes
-/// `timestamp without time zone[]`.
-///
-/// `character` and `bit` alone would mean a length of one, and the fields of an
-/// `interval` are modifiers, too.
-pub fn without_modifiers(type_name: &str) -> String {
-    let mut base = String::with_capacity(type_name.len());
-    let (mut quoted, mut depth) = (false, 0_u32);
-    for c in type_name.chars() {
-        match c {
-            '"' if depth == 0 => {
-                quoted = !quoted;
-                base.push(c);
-            }
-            '(' if !quoted => depth += 1,
-            ')' if !quoted => depth = depth.saturating_sub(1),
-            _ if depth == 0 => base.push(c),
-            _ => {}
-        }
-    }
-    let array = base.find('[').map_or("", |at| &base[at..]).to_owned();
-    let element = base[..base.len() - array.len()].trim_end();
-    let element = match element {
-        "character" => "bpchar",
-        "bit" => "\"bit\"",
-        fields if fields.starts_with("interval ") => "interval",
-        other => other,
-    };
-    format!("{element}{array}")
 }
 
 #[cfg(test)]

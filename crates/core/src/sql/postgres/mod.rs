@@ -1,6 +1,7 @@
 //! PostgreSQL 14 to 18.
 
 pub mod change;
+pub mod image;
 pub mod locks;
 pub mod mapping;
 pub mod sync;

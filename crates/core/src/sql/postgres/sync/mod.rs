@@ -33,10 +33,37 @@
 //! # Conditions
 //! WHEN is evaluated as the writer, under the writer's settings. It may
 //! therefore compute `up` only where that depends on nothing but the row, and
-//! calls nothing that PUBLIC may not execute. Elsewhere ([`Conditions::InBody`],
+//! calls nothing that PUBLIC may not execute. Elsewhere ([`Conditions::InBody`](crate::step::Conditions::InBody),
 //! or a mapping that [reads settings](super::mapping::reads_settings)) it only
 //! asks whether a mapped column changed or is missing, and the function does
 //! the rest.
+//!
+//! # What a write means
+//! - UPDATE: a group is *given* when its columns changed. INSERT: when it is not
+//!   NULL throughout; a default counts as given only while the other group is
+//!   not. Given old columns reach the new ones, and the other way round; both,
+//!   and inconsistent, is a conflict.
+//! - A new version that sets the new columns to NULL in an UPDATE sets the old
+//!   ones to `down(NULL)`. In an INSERT, NULL and nothing are one.
+//! - New columns are never left NULL while `up` gives a value: whoever writes
+//!   the row fills it, also when it touched no mapped column. An explicit NULL
+//!   is replaced, too, where `up(down(NULL))` is a value (lowering refuses such
+//!   a `down` when it can tell), and in a filled column, where NULL means that
+//!   nobody gave a value.
+//! - A row that contradicted itself before the write, and whose mapped columns
+//!   the write leaves alone, is left alone: nobody knows which side is right.
+//!
+//! What no trigger can know from the row: an INSERT that copies a whole row and
+//! sets the old column to just its default looks like one of a new version, and
+//! a filled column that was computed before a trigger of the application
+//! changed the old one keeps the first value (say `derived: true`).
+//!
+//! # What it costs
+//! Measured on PostgreSQL 15, two mappings, in CPU time of the server per row:
+//! 0.9 µs for a batch's write or one of unrelated columns (0.4 µs of which is
+//! that there are two triggers at all), 5 µs for a write of one version that
+//! enters the function. A mapped column that is stored out of line is fetched
+//! to be compared, also when it did not change.
 //!
 //! # Rights
 //! EXECUTE is taken from PUBLIC: a trigger's function is not checked against
@@ -44,16 +71,14 @@
 //! function of ours to a table with types of his own.
 
 mod function;
+mod when;
 
 use sha2::{Digest, Sha256};
 
-use super::mapping::{
-    all_null, any_of, changed, column, differs_from_up, downs, in_step, pin_text, pins,
-    reads_settings, unfilled,
-};
+use super::mapping::{pin_text, pins};
 use crate::name::TableName;
 use crate::sql::quote::{dollar_quote, quote_ident, quote_literal, quote_qualified, quote_table};
-use crate::step::{Conditions, MappedColumn, Mapping, Rule, Sync};
+use crate::step::Sync;
 
 /// The schema that holds everything of ours.
 pub const SCHEMA: &str = "pontoon";
@@ -134,7 +159,7 @@ pub fn conflicts_sequence(artifact: &str) -> String {
 pub fn trigger_names(sync: &Sync, artifact: &str) -> Vec<String> {
     TRIGGERS
         .iter()
-        .filter(|(_, event)| condition(sync, *event, Conditions::InBody) != "false")
+        .filter(|(_, event)| when::condition(sync, *event) != "false")
         .map(|(place, event)| trigger_name(artifact, *place, *event))
         .collect()
 }
@@ -179,7 +204,7 @@ pub fn install(sync: &Sync, artifact: &str) -> Vec<String> {
     ];
     for table in tables(sync) {
         for (place, event) in TRIGGERS {
-            let when = condition(sync, event, sync.conditions);
+            let when = when::condition(sync, event);
             if when != "false" {
                 statements.push(create_trigger(table, artifact, place, event, &when));
             }
@@ -261,116 +286,6 @@ fn create_trigger(
         function_name(artifact),
         place.word(),
     )
-}
-
-/// When a write must enter the function: `true`, `false`, or an expression
-/// over `NEW` (and `OLD`).
-fn condition(sync: &Sync, event: Event, conditions: Conditions) -> String {
-    let each: Vec<String> = sync
-        .mappings
-        .iter()
-        .map(|mapping| {
-            let exact = conditions == Conditions::InWhen && !reads_settings(mapping);
-            match (exact, event) {
-                (true, Event::Insert) => exact_insert(mapping),
-                (true, Event::Update) => exact_update(mapping),
-                (false, Event::Insert) => wide_insert(mapping),
-                (false, Event::Update) => wide_update(mapping),
-            }
-        })
-        .collect();
-    if each.iter().any(|condition| condition == "true") {
-        "true".to_owned()
-    } else {
-        any_of(each)
-    }
-}
-
-fn exact_insert(mapping: &Mapping) -> String {
-    match &mapping.rule {
-        Rule::Pair { .. } => any_of(vec![
-            unfilled(mapping, "NEW"),
-            format!("NOT {}", in_step(mapping, "NEW")),
-        ]),
-        Rule::Fill { .. } => unfilled(mapping, "NEW"),
-        Rule::Derived { .. } => differs_from_up(mapping, "NEW"),
-        Rule::Omitted { .. } => any_of(
-            mapping
-                .old
-                .iter()
-                .zip(downs(mapping))
-                .map(|(old, down)| {
-                    format!(
-                        "({} IS NOT DISTINCT FROM NULL AND ({}) IS DISTINCT FROM NULL)",
-                        column("NEW", &old.name),
-                        down.on("NEW")
-                    )
-                })
-                .collect(),
-        ),
-    }
-}
-
-fn exact_update(mapping: &Mapping) -> String {
-    let old_changed = changed(&mapping.old, "NEW", "OLD");
-    let new_changed = changed(&mapping.new, "NEW", "OLD");
-    match &mapping.rule {
-        Rule::Pair { .. } => any_of(vec![
-            unfilled(mapping, "NEW"),
-            format!(
-                "(({old_changed} OR {new_changed}) AND NOT {})",
-                in_step(mapping, "NEW")
-            ),
-        ]),
-        Rule::Fill { .. } if mapping.old.is_empty() => unfilled(mapping, "NEW"),
-        Rule::Fill { .. } => any_of(vec![
-            unfilled(mapping, "NEW"),
-            format!(
-                "({old_changed} AND NOT {new_changed} AND {})",
-                differs_from_up(mapping, "NEW")
-            ),
-        ]),
-        Rule::Derived { .. } => differs_from_up(mapping, "NEW"),
-        Rule::Omitted { .. } => "false".to_owned(),
-    }
-}
-
-fn wide_insert(mapping: &Mapping) -> String {
-    match &mapping.rule {
-        Rule::Pair { .. } | Rule::Derived { .. } => "true".to_owned(),
-        Rule::Fill { .. } => all_null(&mapping.new, "NEW"),
-        Rule::Omitted { .. } => any_of(each_null(&mapping.old)),
-    }
-}
-
-fn wide_update(mapping: &Mapping) -> String {
-    let old_changed = changed(&mapping.old, "NEW", "OLD");
-    let new_changed = changed(&mapping.new, "NEW", "OLD");
-    match &mapping.rule {
-        Rule::Pair { .. } => any_of(vec![
-            old_changed,
-            new_changed,
-            all_null(&mapping.new, "NEW"),
-        ]),
-        Rule::Fill { .. } if mapping.old.is_empty() => all_null(&mapping.new, "NEW"),
-        Rule::Fill { .. } => any_of(vec![
-            all_null(&mapping.new, "NEW"),
-            format!("({old_changed} AND NOT {new_changed})"),
-        ]),
-        Rule::Derived { .. } => {
-            let mut ways = vec![old_changed, new_changed];
-            ways.extend(each_null(&mapping.new));
-            any_of(ways)
-        }
-        Rule::Omitted { .. } => "false".to_owned(),
-    }
-}
-
-fn each_null(columns: &[MappedColumn]) -> Vec<String> {
-    columns
-        .iter()
-        .map(|c| all_null(std::slice::from_ref(c), "NEW"))
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::expr::{Expr, Volatility};
-use crate::step::OnConflict;
+use crate::step::{Conditions, MappedColumn, Mapping, OnConflict, Rule};
 
 fn expr(template: &str, columns: &[&str]) -> Expr {
     Expr {
@@ -115,7 +115,7 @@ fn settings_that_an_expression_reads_keep_it_out_of_when() {
     if let Rule::Fill { up } = &mut sync.mappings[1].rule {
         up[0].volatility = Volatility::Stable;
     }
-    let when = condition(&sync, Event::Update, Conditions::InWhen);
+    let when = when::condition(&sync, Event::Update);
     assert!(when.contains("(NEW.amount)::numeric"), "{when}");
     assert!(!when.contains("lower"), "{when}");
 }
