@@ -51,7 +51,7 @@ impl Failure {
     /// Adds a sentence that says what to do.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl AsRef<str>) -> Self {
-        self.hints.push(words::sentence(hint.as_ref()));
+        self.hints.push(words::hint(hint.as_ref()));
         self
     }
 
@@ -179,15 +179,13 @@ impl From<RunError> for Failure {
         match error {
             RunError::Db(error) => error.into(),
             RunError::Refused { refusals } => refused(&refusals),
-            RunError::PlanChanged { run, changes } => {
-                let mut failure = Failure::new(
-                    Exit::Refused,
-                    format!("The plan has changed since run {run} was started from it."),
-                );
-                failure.details = changes;
-                failure
-                    .hint("Put the plan back as it was to go on, or take the run back first")
-                    .command(format!("pontoon rollback {run}"))
+            RunError::PlanChanged {
+                run,
+                changes,
+                completed,
+            } => plan_changed(run, changes, completed),
+            RunError::VerifyFailed { message, hints } => {
+                with_hints(Exit::StepFailed, &message, &hints)
             }
             RunError::WrongServer { message } => {
                 Failure::new(Exit::Refused, words::sentence(&message))
@@ -196,6 +194,27 @@ impl From<RunError> for Failure {
             RunError::NoRun { message, hints } => with_hints(Exit::Usage, &message, &hints),
             RunError::State { message, hints } => with_hints(Exit::Refused, &message, &hints),
         }
+    }
+}
+
+/// Operations never change between sittings; limits, throttle and gates may.
+fn plan_changed(run: uuid::Uuid, changes: Vec<String>, completed: bool) -> Failure {
+    let what = if completed {
+        "was completed"
+    } else {
+        "was started"
+    };
+    let mut failure = Failure::new(
+        Exit::Invalid,
+        format!("The plan has changed since run {run} {what} from it."),
+    );
+    failure.details = changes;
+    if completed {
+        failure.hint("write a new plan, with a name or a version of its own")
+    } else {
+        failure
+            .hint("put the plan back as it was to go on, or take the run back first")
+            .command(format!("pontoon rollback {run}"))
     }
 }
 
@@ -239,7 +258,7 @@ fn refused(refusals: &[Refusal]) -> Failure {
         };
         failure = failure.detail(format!("{place}{}", words::sentence(&refusal.message)));
         for hint in &refusal.hints {
-            failure = failure.detail(format!("  Hint: {}", words::sentence(hint)));
+            failure = failure.detail(format!("  Hint: {}", words::hint(hint)));
         }
     }
     failure
@@ -320,8 +339,9 @@ mod tests {
         let failure = Failure::from(RunError::PlanChanged {
             run: uuid::Uuid::nil(),
             changes: vec!["operation 1: `to` was numeric, now text".into()],
+            completed: false,
         });
-        assert_eq!(failure.exit, Exit::Refused);
+        assert_eq!(failure.exit, Exit::Invalid);
         insta::assert_snapshot!(failure.render());
     }
 }

@@ -8,7 +8,7 @@ use crate::error::{Failure, Result};
 use crate::exit::Exit;
 
 /// The configuration's file name.
-const CONFIG: &str = "pontoon.yaml";
+pub(crate) const CONFIG: &str = "pontoon.yaml";
 
 /// A plan as its author wrote it.
 pub(crate) fn plan(path: &Path) -> Result<Plan> {

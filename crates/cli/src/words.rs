@@ -95,6 +95,17 @@ pub(crate) fn sentence(text: &str) -> String {
     result
 }
 
+/// A hint as a sentence; one that ends with a command has no period after it,
+/// since it is there to be copied.
+pub(crate) fn hint(text: &str) -> String {
+    let sentence = sentence(text);
+    if text.starts_with("pontoon ") || text.contains(": pontoon ") || text.contains(": SELECT ") {
+        sentence.trim_end_matches('.').to_owned()
+    } else {
+        sentence
+    }
+}
+
 /// A failure's message as a sentence. In the crates below, a text that begins
 /// in lower case is a fragment that fits "failed to …".
 pub(crate) fn failure_sentence(text: &str) -> String {
@@ -450,6 +461,8 @@ mod tests {
             "public.users has no key."
         );
         assert_eq!(sentence("Done!"), "Done!");
+        assert_eq!(hint("see: pontoon history"), "See: pontoon history");
+        assert_eq!(hint("check the password"), "Check the password.");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! One file per verb: its doc comment is its help, then its arguments, then
 //! what it does.
 
+mod check;
 mod completions;
+mod schema;
 
 use clap::Subcommand;
 
@@ -11,6 +13,8 @@ use crate::error::Result;
 /// The verbs, in the order in which a newcomer meets them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Check(check::Args),
+    Schema(schema::Args),
     Completions(completions::Args),
 }
 
@@ -18,6 +22,8 @@ impl Command {
     /// Runs the verb.
     pub(crate) fn run(self, context: &Context) -> Result {
         match self {
+            Command::Check(args) => check::run(&args, context),
+            Command::Schema(args) => schema::run(&args, context),
             Command::Completions(args) => completions::run(&args, context),
         }
     }

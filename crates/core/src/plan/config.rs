@@ -296,20 +296,16 @@ impl Plan {
             return;
         }
         let key = format!("{}.{}", bound.section, bound.key);
-        let (Some(value), Some(span)) = (value, self.origin.spans.get(&key)) else {
+        let Some(value) = value.filter(|_| self.origin.wrote(&key)) else {
             self.set_amount(bound.key, ceiling);
             return;
         };
+        let message = format!(
+            "`{}` of {value} exceeds the ceiling of {ceiling}",
+            bound.key
+        );
         let mut finding = self
-            .origin
-            .source
-            .finding(
-                span,
-                format!(
-                    "`{}` of {value} exceeds the ceiling of {ceiling}",
-                    bound.key
-                ),
-            )
+            .finding(&key, message)
             .expected(format!("expected at most {ceiling}"))
             .help("lower it, or run with --force if you answer for it");
         if let Some(place) = config.ceilings.get(bound.key) {

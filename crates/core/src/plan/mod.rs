@@ -70,8 +70,7 @@ pub struct Plan {
     pub origin: Origin,
 }
 
-/// Which keys of `limits`, `backfill`, `throttle` and `gates` a plan wrote
-/// itself, and where. Empty for a plan that was made in code: its values then
+/// Which keys outside its operations a plan wrote itself, and where. Empty for a plan that was made in code: its values then
 /// count as defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
@@ -82,7 +81,8 @@ pub struct Origin {
 impl Origin {
     fn new(source: &SourceText, root: &Node) -> Self {
         let mut spans = BTreeMap::new();
-        for section in ["limits", "backfill", "throttle", "gates"] {
+        let keys = ["plan", "version", "limits", "backfill", "throttle", "gates"];
+        for section in keys {
             let Some(node) = root.get(section) else {
                 continue;
             };
@@ -102,6 +102,16 @@ impl Origin {
     /// Did the plan write this key? `limits.max_lock_duration`, `gates`.
     pub fn wrote(&self, key: &str) -> bool {
         self.spans.contains_key(key)
+    }
+}
+
+impl Plan {
+    /// A finding about this plan that its own text did not show, at the place
+    /// of one of its keys (`plan`, `version`, `limits.max_batch_rows`, …), or at
+    /// the file's beginning.
+    pub fn finding(&self, key: &str, message: impl Into<String>) -> Diagnostic {
+        let span = self.origin.spans.get(key).cloned().unwrap_or(0..0);
+        self.origin.source.finding(&span, message)
     }
 }
 
