@@ -5,19 +5,24 @@
 //! - [`introspect`]: the catalog, and what a plan's texts mean.
 //! - [`guard`]: strong locks within a budget.
 //! - [`act`]: steps with their records.
+//! - [`ranges`], [`batch`], [`verify`]: tables as ranges, and what is done to their rows.
+//! - [`signals`]: what the throttle looks at.
 //! - [`sqlstate`]: from an SQLSTATE to what the engine does about it.
 //!
 //! Every statement is schema-qualified: no `search_path` is trusted.
 
 mod act;
+mod batch;
 pub mod connect;
 mod fence;
 mod guard;
 pub mod introspect;
-mod rows;
+mod ranges;
 mod session;
+mod signals;
 mod sqlstate;
 mod store;
+mod verify;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,7 +88,6 @@ impl Postgres {
         Ok(Session::pooled(self.inner.control.get().await?))
     }
 
-    #[expect(dead_code, reason = "for the scans, which land next")]
     /// A pooled connection for a batch or a chunk of a verify pass.
     pub(crate) async fn batch_session(&self) -> Result<Session, DbError> {
         Ok(Session::pooled(self.inner.batches.get().await?))
@@ -172,11 +176,11 @@ impl Database for Postgres {
     }
 
     async fn ranges(&self, fence: &Fence, scan: &Scan) -> Result<Vec<RangeRecord>, DbError> {
-        rows::ranges(self, fence, scan).await
+        ranges::ranges(self, fence, scan).await
     }
 
     async fn batch(&self, fence: &Fence, request: &BatchRequest) -> Result<BatchReport, DbError> {
-        rows::batch(self, fence, request).await
+        batch::batch(self, fence, request).await
     }
 
     async fn verify_chunk(
@@ -184,11 +188,11 @@ impl Database for Postgres {
         fence: &Fence,
         request: &VerifyRequest,
     ) -> Result<VerifyReport, DbError> {
-        rows::verify_chunk(self, fence, request).await
+        verify::verify_chunk(self, fence, request).await
     }
 
     async fn sample(&self, signal: &str, run: Uuid) -> Result<Vec<Reading>, DbError> {
-        rows::sample(self, signal, run).await
+        signals::sample(self, signal, run).await
     }
 
     async fn command(&self, run: Uuid, command: &Command, by: &str) -> Result<(), DbError> {

@@ -1,0 +1,311 @@
+//! The block of a batch that goes along pages.
+//!
+//! 1. **How far.** Count visible rows from the cursor on, up to the number
+//!    aimed at; the batch ends at the last whole page. In the same statement
+//!    the table's filenode is read: it is locked then, so no rewrite can come
+//!    between, and a rewrite that came before is seen.
+//! 2. **At once.** A range `UPDATE` in a subtransaction with a lock_timeout
+//!    of 1 ms, the least there is. Where nobody holds a row it is as fast as a plain
+//!    `UPDATE`. Where somebody does, the subtransaction is undone, which
+//!    frees its locks, and
+//! 3. **Carefully**, rows are locked with SKIP LOCKED first and changed then.
+//!    Pages with rows that somebody else holds stay open in the position.
+//!    After such a meeting, the next batches of the range are careful from
+//!    the start, so that a hot table costs no second work.
+//! 4. Position, counts and the run's total are written, the total against
+//!    its limit.
+//!
+//! No step waits for a row longer than 1 ms, and the whole block is younger
+//! than `deadlock_timeout` when it ends (see [`super::prologue`]), so no
+//! application session can find itself in a deadlock with it.
+
+use pontoon_core::name::TableName;
+use pontoon_core::sql::quote::{dollar_quote, quote_literal, quote_table};
+
+use super::record::{Record, Target};
+use super::work::Work;
+use crate::db::postgres::ranges::position::{PagePosition, PageUpper, Span, take, tidy, write};
+
+/// Batches that are careful after one has met a lock.
+const CAREFUL: u32 = 16;
+/// No batch looks at more pages than this (32 MB), however few rows they hold.
+const MOST_PAGES: u64 = 4_096;
+/// Spans that one batch revisits.
+const MOST_SPANS: usize = 64;
+
+/// What a batch is made of.
+pub(crate) struct PageBatch<'a> {
+    pub(crate) table: &'a TableName,
+    pub(crate) work: &'a Work,
+    pub(crate) position: &'a PagePosition,
+    pub(crate) upper: &'a PageUpper,
+    pub(crate) storage: u32,
+    /// Rows to look at.
+    pub(crate) rows: u64,
+    /// Rows that may be changed.
+    pub(crate) most: u64,
+    pub(crate) target: Target<'a>,
+}
+
+impl PageBatch<'_> {
+    /// The block as a statement.
+    pub(crate) fn text(&self) -> String {
+        let body = if self.position.page < self.upper.end {
+            self.forward()
+        } else {
+            self.revisit()
+        };
+        do_block(&body)
+    }
+
+    fn forward(&self) -> String {
+        let from = self.position.page;
+        let stop = self.upper.end.min(from + self.rows.clamp(1, MOST_PAGES));
+        let open = write(&tidy(self.position.open.clone()));
+        let careful = self.position.careful;
+        let at_once = if careful > 0 {
+            "pontoon_careful := true;".to_owned()
+        } else {
+            format!(
+                "-- A page with more rows than the batch may have is gone through bit by bit.
+    pontoon_careful := pontoon_seen >= {rows} AND {last_page} <= {from};
+    IF NOT pontoon_careful THEN BEGIN
+        PERFORM pg_catalog.set_config('lock_timeout', '1', true);
+        {update}
+        IF pontoon_changed > {most} THEN
+            RAISE lock_not_available;
+        END IF;
+        PERFORM pg_catalog.set_config('lock_timeout', pontoon_lock_timeout, true);
+    EXCEPTION WHEN lock_not_available THEN
+        pontoon_careful := true;
+        pontoon_left := {CAREFUL} + 1;
+    END; END IF;",
+                rows = self.rows,
+                last_page = page("pontoon_last"),
+                update = self.update(&format!(
+                    "t.ctid >= {} AND t.ctid < pontoon_tid AND {}",
+                    tid(from),
+                    self.work.needs
+                )),
+                most = self.most,
+            )
+        };
+        let steps = format!(
+            "    IF pontoon_seen < {rows} THEN
+        pontoon_to := {stop};
+    ELSE
+        pontoon_to := greatest({next}, {last_page});
+    END IF;
+    pontoon_tid := pg_catalog.format('(%s,0)', pontoon_to)::tid;
+    {at_once}
+    IF pontoon_careful THEN
+        pontoon_spans := ARRAY[ARRAY[{from}, pontoon_to]];
+        {careful_steps}
+        IF pontoon_full THEN
+            pontoon_to := {from};
+            pontoon_open := '[]';
+        END IF;
+    END IF;
+    pontoon_open := {open}::jsonb || pontoon_open;
+    pontoon_position := pg_catalog.jsonb_build_object(
+        'page', pontoon_to, 'open', pontoon_open, 'careful', greatest(pontoon_left - 1, 0));
+",
+            rows = self.rows,
+            open = quote_literal(&open),
+            next = from + 1,
+            last_page = page("pontoon_last"),
+            careful_steps = self.careful(),
+        );
+        self.block(from, stop, careful, &steps)
+    }
+
+    fn revisit(&self) -> String {
+        let tidied = tidy(self.position.open.clone());
+        let (near, far) = tidied.split_at(tidied.len().min(MOST_SPANS));
+        let (visit, mut rest) = take(near, self.rows.clamp(1, MOST_PAGES));
+        rest.extend_from_slice(far);
+        let steps = format!(
+            "    pontoon_spans := {spans};
+    {careful}
+    IF pontoon_full THEN
+        pontoon_open := {visited}::jsonb;
+    END IF;
+    -- What was visited goes to the end: the others have their turn first.
+    pontoon_open := {rest}::jsonb || pontoon_open;
+    pontoon_position := pg_catalog.jsonb_build_object(
+        'page', {page}, 'open', pontoon_open, 'careful', greatest(pontoon_left - 1, 0));
+",
+            spans = spans(&visit),
+            careful = self.careful(),
+            visited = quote_literal(&write(&visit)),
+            rest = quote_literal(&write(&rest)),
+            page = self.position.page,
+        );
+        let (from, to) = visit.first().copied().unwrap_or_default();
+        self.block(from, to, self.position.careful, &steps)
+    }
+
+    fn block(&self, from: u64, stop: u64, careful: u32, steps: &str) -> String {
+        let record = Record {
+            target: &self.target,
+            done: format!(
+                "(pontoon_position->>'page')::bigint >= {} AND pontoon_open = '[]'",
+                self.upper.end
+            ),
+            pages_done: format!(
+                "greatest(0, (pontoon_position->>'page')::bigint - {} - (
+            SELECT coalesce(pg_catalog.sum((span->>1)::bigint - (span->>0)::bigint), 0)
+            FROM pg_catalog.jsonb_array_elements(pontoon_open) AS span))::bigint",
+                self.upper.begin
+            ),
+            rows: "pontoon_changed",
+            more: String::new(),
+            told: "",
+        };
+        format!(
+            "
+#variable_conflict use_variable
+DECLARE
+    pontoon_begun CONSTANT timestamptz := pg_catalog.clock_timestamp();
+    pontoon_lock_timeout CONSTANT text := pg_catalog.current_setting('lock_timeout');
+    pontoon_storage bigint;
+    pontoon_seen bigint;
+    pontoon_last tid;
+    pontoon_to bigint;
+    pontoon_tid tid;
+    pontoon_careful boolean := false;
+    pontoon_left bigint := {careful};
+    pontoon_spans bigint[];
+    pontoon_span bigint[];
+    pontoon_tids tid[] := '{{}}';
+    pontoon_full boolean := false;
+    pontoon_changed bigint := 0;
+    pontoon_again bigint := 0;
+    pontoon_contended bigint := 0;
+    pontoon_pages bigint[] := '{{}}';
+    pontoon_some bigint[];
+    pontoon_count bigint;
+    pontoon_open jsonb := '[]';
+    pontoon_position jsonb;
+    {record_declarations}
+BEGIN
+    SELECT pg_catalog.pg_relation_filenode({regclass}::regclass), pg_catalog.count(*), pg_catalog.max(place)
+    INTO pontoon_storage, pontoon_seen, pontoon_last
+    FROM (SELECT t.ctid AS place FROM ONLY {table} AS t
+          WHERE t.ctid >= {first} AND t.ctid < {last} LIMIT {rows}) AS ahead;
+    IF pontoon_storage IS DISTINCT FROM {storage} THEN
+        {rewritten}
+        RETURN;
+    END IF;
+{steps}
+    {record}
+END
+",
+            record_declarations = Record::DECLARATIONS,
+            regclass = quote_literal(&quote_table(self.table)),
+            table = quote_table(self.table),
+            first = tid(from),
+            last = tid(stop),
+            rows = self.rows,
+            storage = self.storage,
+            rewritten = Record::rewritten(),
+            record = record.text(),
+        )
+    }
+
+    /// Locks what nobody holds in `pontoon_spans`, changes it, and finds the
+    /// pages where something is left.
+    fn careful(&self) -> String {
+        let pick = self.rows.min(self.most).max(1);
+        let table = quote_table(self.table);
+        let needs = &self.work.needs;
+        let within = "t.ctid >= pg_catalog.format('(%s,0)', pontoon_span[1])::tid
+              AND t.ctid < pg_catalog.format('(%s,0)', pontoon_span[2])::tid";
+        format!(
+            "FOREACH pontoon_span SLICE 1 IN ARRAY pontoon_spans LOOP
+            EXIT WHEN pg_catalog.cardinality(pontoon_tids) >= {pick};
+            pontoon_tids := pontoon_tids || ARRAY(
+                SELECT t.ctid FROM ONLY {table} AS t
+                WHERE {within} AND {needs}
+                LIMIT {pick} - pg_catalog.cardinality(pontoon_tids)
+                {lock} OF t SKIP LOCKED);
+        END LOOP;
+        {update}
+        pontoon_full := pg_catalog.cardinality(pontoon_tids) >= {pick};
+        IF NOT pontoon_full THEN
+            -- Rows that we have changed are not looked at again: what a user's
+            -- trigger made of them is for verify to judge.
+            FOREACH pontoon_span SLICE 1 IN ARRAY pontoon_spans LOOP
+                SELECT coalesce(pg_catalog.array_agg(DISTINCT {page_of_row}), '{{}}'), pg_catalog.count(*)
+                INTO pontoon_some, pontoon_count
+                FROM ONLY {table} AS t
+                WHERE {within} AND {needs} AND t.xmin <> pg_catalog.pg_current_xact_id()::xid;
+                pontoon_pages := pontoon_pages || pontoon_some;
+                pontoon_contended := pontoon_contended + pontoon_count;
+            END LOOP;
+            IF pontoon_contended > 0 THEN
+                SELECT CASE WHEN pg_catalog.count(*) <= {MOST_SPANS}
+                            THEN pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(low, high) ORDER BY low)
+                            ELSE pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_array(pg_catalog.min(low), pg_catalog.max(high))) END
+                INTO pontoon_open
+                FROM (SELECT pg_catalog.min(page) AS low, pg_catalog.max(page) + 1 AS high
+                      FROM (SELECT page, page - pg_catalog.row_number() OVER (ORDER BY page) AS island
+                            FROM (SELECT DISTINCT page FROM pg_catalog.unnest(pontoon_pages) AS u (page)) AS every) AS marked
+                      GROUP BY island) AS islands;
+            END IF;
+        END IF;",
+            lock = Work::lock(&self.upper.facts),
+            update = self.update("t.ctid = ANY (pontoon_tids)"),
+            page_of_row = page("t.ctid"),
+        )
+    }
+
+    fn update(&self, condition: &str) -> String {
+        update(self.table, self.work, condition)
+    }
+}
+
+/// A body as a statement.
+pub(crate) fn do_block(body: &str) -> String {
+    format!("DO {};\n", dollar_quote("pontoon", body))
+}
+
+/// The update itself; sets `pontoon_changed`.
+pub(crate) fn update(table: &TableName, work: &Work, condition: &str) -> String {
+    let update = format!(
+        "UPDATE ONLY {} AS t SET {} WHERE {condition}",
+        quote_table(table),
+        work.set
+    );
+    if !work.checked {
+        return format!("{update};\n        GET DIAGNOSTICS pontoon_changed = ROW_COUNT;");
+    }
+    format!(
+        "WITH pontoon_rows AS ({update} RETURNING {needs} IS TRUE AS again)
+        SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE again)
+        INTO pontoon_changed, pontoon_again FROM pontoon_rows;
+        IF pontoon_again > 0 THEN
+            RAISE EXCEPTION USING ERRCODE = '{code}',
+                MESSAGE = 'the condition is still true of rows once they are changed';
+        END IF;",
+        needs = work.needs,
+        code = super::STILL_NEEDED,
+    )
+}
+
+fn tid(page: u64) -> String {
+    format!("'({page},0)'::tid")
+}
+
+/// The page of a tuple identifier.
+fn page(tid: &str) -> String {
+    format!("(({tid})::text::point)[0]::bigint")
+}
+
+fn spans(spans: &[Span]) -> String {
+    let texts: Vec<String> = spans
+        .iter()
+        .map(|(from, to)| format!("[{from},{to}]"))
+        .collect();
+    format!("ARRAY[{}]::bigint[]", texts.join(","))
+}

@@ -1,0 +1,177 @@
+//! Keys to go along instead of pages.
+//!
+//! **When.** Pages are read in disk order and need no key, so they are the
+//! rule. On a random key (a version 4 uuid) each new row version adds index
+//! entries all over the key's index; going in key order keeps those writes
+//! together. That wins only while the heap, which is then read at random,
+//! stays in memory. So the key is chosen by itself when
+//!
+//! - its order has little to do with the order on disk
+//!   (`pg_stats.correlation` between -0.5 and 0.5), and
+//! - its index is larger than 32 MB (a smaller one is in memory whatever we
+//!   do), and
+//! - heap and indexes together are at most half of `effective_cache_size`.
+//!
+//! A plan's `backfill.cursor` overrides the choice.
+
+use pontoon_core::name::TableName;
+use pontoon_core::sql::quote::{quote_ident, quote_table};
+use pontoon_core::step::CursorKind;
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use super::super::sqlstate::classify;
+use super::leaf::Leaf;
+use super::position::Point;
+use crate::db::{DbError, ErrorKind};
+
+/// An index up to this size is taken to be in memory.
+const SMALL_INDEX: i64 = 32 << 20;
+/// Rows of the sample that the bounds of ranges are taken from, per range.
+const SAMPLE_PER_PART: u64 = 500;
+
+/// A unique key without NULLs whose order is the columns' own.
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    /// Columns with their types, in key order.
+    pub(super) columns: Vec<(String, String)>,
+}
+
+/// The key to go along, or `None` for pages.
+pub(super) async fn choose(
+    client: &Client,
+    relid: u32,
+    table: &TableName,
+    wanted: Option<CursorKind>,
+) -> Result<Option<Key>, DbError> {
+    if wanted == Some(CursorKind::Pages) {
+        return Ok(None);
+    }
+    let row = client
+        .query_typed_opt(include_str!("sql/key.sql"), &[(&relid, Type::OID)])
+        .await
+        .map_err(|error| classify(&error, "look for a key"))?;
+    let Some(row) = row else {
+        if wanted == Some(CursorKind::Key) {
+            return Err(DbError::new(
+                ErrorKind::Refused,
+                format!("{table} has no key that a backfill could go along"),
+            )
+            .hint("A key cursor needs a unique btree index over NOT NULL columns, ascending, with their own collation; `cursor: pages` needs none."));
+        }
+        return Ok(None);
+    };
+    let names: Vec<String> = row.get("columns");
+    let types: Vec<String> = row.get("types");
+    let key = Key {
+        columns: names.into_iter().zip(types).collect(),
+    };
+    let fits = Fit {
+        correlation: row.get("correlation"),
+        index: row.get("index_bytes"),
+        indexes: row.get("indexes_bytes"),
+        heap: row.get("heap_bytes"),
+        cache: row.get("cache_bytes"),
+    };
+    Ok((wanted == Some(CursorKind::Key) || fits.favours_key()).then_some(key))
+}
+
+/// The figures of the choice, in bytes.
+struct Fit {
+    correlation: Option<f64>,
+    index: i64,
+    indexes: i64,
+    heap: i64,
+    cache: i64,
+}
+
+impl Fit {
+    fn favours_key(&self) -> bool {
+        self.correlation.is_some_and(|value| value.abs() < 0.5)
+            && self.index > SMALL_INDEX
+            && self.heap.saturating_add(self.indexes) <= self.cache / 2
+    }
+}
+
+/// Keys that split a leaf into about equal parts, from a sample of its pages.
+/// Fewer, or none, where the sample does not tell.
+pub(super) async fn split(
+    client: &Client,
+    leaf: &Leaf,
+    key: &Key,
+    parts: u64,
+) -> Result<Vec<Point>, DbError> {
+    if parts < 2 || leaf.pages == 0 {
+        return Ok(Vec::new());
+    }
+    let rows = leaf.rows.unwrap_or(leaf.pages * 50).max(1);
+    let percent = (super::as_float(parts * SAMPLE_PER_PART) / super::as_float(rows) * 100.0)
+        .clamp(0.000_001, 100.0);
+    let columns: Vec<String> = key
+        .columns
+        .iter()
+        .map(|(name, _)| quote_ident(name))
+        .collect();
+    let (columns, texts) = (
+        columns.join(", "),
+        columns
+            .iter()
+            .map(|column| format!("{column}::text"))
+            .collect::<Vec<_>>()
+            .join(", "),
+    );
+    // The number of rows in the sample is not known beforehand, and neither
+    // is whether there are as many as parts.
+    let sql = format!(
+        "SELECT ARRAY[{texts}] AS bound \
+         FROM (SELECT {columns}, pg_catalog.row_number() OVER (ORDER BY {columns}) AS place, \
+                      pg_catalog.count(*) OVER () AS sampled \
+               FROM ONLY {} TABLESAMPLE SYSTEM ({percent}) REPEATABLE (7)) AS sample \
+         WHERE sampled >= {parts} AND place < sampled \
+           AND (place - 1) * {parts} / sampled <> place * {parts} / sampled \
+         ORDER BY {columns}",
+        quote_table(&leaf.table)
+    );
+    let rows = client
+        .query_typed(&sql, &[])
+        .await
+        .map_err(|error| classify(&error, &format!("sample the key of {}", leaf.table)))?;
+    Ok(rows.iter().map(|row| row.get("bound")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case(Some(0.01), 1 << 30, true)]
+    #[case(Some(0.99), 1 << 30, false)]
+    #[case(None, 1 << 30, false)]
+    #[case(Some(-0.2), 9 << 30, false)]
+    fn a_key_must_be_random_and_the_table_in_memory(
+        #[case] correlation: Option<f64>,
+        #[case] heap: i64,
+        #[case] expected: bool,
+    ) {
+        let fit = Fit {
+            correlation,
+            index: 100 << 20,
+            indexes: 200 << 20,
+            heap,
+            cache: 4 << 30,
+        };
+        assert_eq!(fit.favours_key(), expected);
+    }
+
+    #[test]
+    fn a_small_index_is_no_reason() {
+        let fit = Fit {
+            correlation: Some(0.0),
+            index: 1 << 20,
+            indexes: 1 << 20,
+            heap: 10 << 20,
+            cache: 4 << 30,
+        };
+        assert!(!fit.favours_key());
+    }
+}

@@ -1,0 +1,207 @@
+//! Where a range stands, as text.
+//!
+//! Above the waist a position is opaque. Here it is JSON, written by the
+//! batch itself on the server, in the transaction that changes the rows, and
+//! read here to write the next batch.
+//!
+//! A scan goes forward and never waits for a row that somebody holds. Places
+//! with such rows stay in `open` and are looked at again when the end is
+//! reached; a range is done when the end is reached and nothing is open.
+
+use serde::{Deserialize, Serialize};
+
+use crate::db::{DbError, ErrorKind};
+
+/// Open spans a position may hold; more are merged into fewer, longer ones.
+const MAX_OPEN: usize = 128;
+
+/// Pages `[from, to)`.
+pub(crate) type Span = (u64, u64);
+
+/// How far a range of pages is done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PagePosition {
+    /// Everything below this page is done, but for `open`.
+    pub(crate) page: u64,
+    /// Pages below `page` that hold rows somebody else had locked.
+    #[serde(default)]
+    pub(crate) open: Vec<Span>,
+    /// Batches that shall skip locked rows from the start, because a recent
+    /// one met a lock.
+    #[serde(default)]
+    pub(crate) careful: u32,
+}
+
+/// Where a range of pages ends, and what its batches must know of the table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PageUpper {
+    /// The range's first page.
+    pub(crate) begin: u64,
+    /// The first page behind it.
+    pub(crate) end: u64,
+    /// The scan goes on to the table's end of the moment, wherever it is then.
+    #[serde(default)]
+    pub(crate) tail: bool,
+    /// Facts that a batch needs.
+    #[serde(flatten)]
+    pub(crate) facts: Facts,
+}
+
+/// What the batches of a table must know of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Facts {
+    /// A column that is written belongs to a unique index that foreign keys
+    /// could point to, so PostgreSQL takes the stronger row lock for it.
+    #[serde(default)]
+    pub(crate) key_lock: bool,
+    /// Columns that name a row to people; empty when the table has no key.
+    #[serde(default)]
+    pub(crate) names: Vec<String>,
+}
+
+/// A point in the order of a key: its values in text form, in key order.
+pub(crate) type Point = Vec<String>;
+
+/// How far a range of a key is done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KeyPosition {
+    /// The last key that is done; `None`: from the beginning.
+    pub(crate) after: Option<Point>,
+    /// Everything up to the range's end has been visited.
+    #[serde(default)]
+    pub(crate) ended: bool,
+    /// Rows visited, for progress.
+    #[serde(default)]
+    pub(crate) seen: u64,
+    /// Intervals `(lower, upper]` that hold rows somebody else had locked.
+    #[serde(default)]
+    pub(crate) open: Vec<(Option<Point>, Option<Point>)>,
+    /// As in [`PagePosition::careful`].
+    #[serde(default)]
+    pub(crate) careful: u32,
+}
+
+/// Where a range of a key ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KeyUpper {
+    /// The last key of the range; `None`: to the end.
+    pub(crate) upto: Option<Point>,
+    /// The key's columns with their types, in key order.
+    pub(crate) columns: Vec<(String, String)>,
+    /// Facts that a batch needs.
+    #[serde(flatten)]
+    pub(crate) facts: Facts,
+}
+
+/// Reads a position or an end.
+///
+/// # Errors
+/// [`ErrorKind::Internal`] when it is not what we write.
+pub(crate) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, DbError> {
+    serde_json::from_str(text).map_err(|error| {
+        DbError::new(
+            ErrorKind::Internal,
+            format!("read the position of a range: {error}"),
+        )
+    })
+}
+
+/// Writes a position or an end.
+pub(crate) fn write<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("positions are plain data with text keys")
+}
+
+/// The same pages in order, without overlaps, in at most `MAX_OPEN` spans.
+/// Pages may be added where spans had to be merged, never lost: looking at a
+/// page again is harmless.
+pub(crate) fn tidy(mut spans: Vec<Span>) -> Vec<Span> {
+    spans.retain(|(from, to)| from < to);
+    spans.sort_unstable();
+    let mut tidied: Vec<Span> = Vec::with_capacity(spans.len());
+    for (from, to) in spans {
+        match tidied.last_mut() {
+            Some(last) if from <= last.1 => last.1 = last.1.max(to),
+            _ => tidied.push((from, to)),
+        }
+    }
+    while tidied.len() > MAX_OPEN {
+        let nearest = (1..tidied.len())
+            .min_by_key(|&at| tidied[at].0 - tidied[at - 1].1)
+            .expect("there are more than MAX_OPEN spans");
+        tidied[nearest - 1].1 = tidied[nearest].1;
+        tidied.remove(nearest);
+    }
+    tidied
+}
+
+/// Takes spans of at most `pages` pages from the front; gives what to visit
+/// and what is left.
+pub(crate) fn take(spans: &[Span], pages: u64) -> (Vec<Span>, Vec<Span>) {
+    let (mut visit, mut rest, mut room) = (Vec::new(), Vec::new(), pages.max(1));
+    for &(from, to) in spans {
+        let cut = from.saturating_add(room).min(to);
+        if cut > from {
+            visit.push((from, cut));
+            room -= cut - from;
+        }
+        if cut < to {
+            rest.push((cut, to));
+        }
+    }
+    (visit, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pages(spans: &[Span]) -> BTreeSet<u64> {
+        spans.iter().flat_map(|&(from, to)| from..to).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn tidying_loses_no_page(spans in prop::collection::vec((0u64..2000, 0u64..6), 0..300)) {
+            let spans: Vec<Span> = spans.into_iter().map(|(from, len)| (from, from + len)).collect();
+            let tidied = tidy(spans.clone());
+            prop_assert!(pages(&tidied).is_superset(&pages(&spans)));
+            prop_assert!(tidied.len() <= MAX_OPEN);
+            prop_assert!(tidied.windows(2).all(|pair| pair[0].1 < pair[1].0));
+            if spans.len() <= MAX_OPEN {
+                prop_assert_eq!(pages(&tidied), pages(&spans));
+            }
+        }
+
+        #[test]
+        fn taking_splits_without_loss(
+            spans in prop::collection::vec((0u64..2000, 1u64..9), 0..50),
+            room in 0u64..40,
+        ) {
+            let spans = tidy(spans.into_iter().map(|(from, len)| (from, from + len)).collect());
+            let (visit, rest) = take(&spans, room);
+            let (visited, left) = (pages(&visit), pages(&rest));
+            prop_assert!(visited.is_disjoint(&left));
+            prop_assert_eq!(&visited | &left, pages(&spans));
+            prop_assert!(visited.len() as u64 <= room.max(1));
+            prop_assert!(!visited.is_empty() || spans.is_empty());
+        }
+    }
+
+    #[test]
+    fn positions_survive_the_round_trip() {
+        let position = KeyPosition {
+            after: Some(vec!["a\"b\\c'd".into(), "ü".into()]),
+            open: vec![(None, Some(vec!["x".into(), "y".into()]))],
+            ..KeyPosition::default()
+        };
+        assert_eq!(
+            read::<KeyPosition>(&write(&position)).expect("our own text"),
+            position
+        );
+        assert!(read::<PagePosition>("{").is_err());
+    }
+}

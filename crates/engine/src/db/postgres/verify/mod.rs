@@ -1,0 +1,315 @@
+//! One chunk of a verify pass: an exact comparison on the server.
+//!
+//! The comparison is one statement, hence one snapshot, over a range of
+//! pages: every row of it is compared by image (see
+//! `pontoon_core::sql::postgres::mapping`). What is wrong and beyond doubt
+//! (`repairable`) is filled in the same transaction, under the rules of a
+//! batch: no row is waited for, limits hold, the fence stands before it. What
+//! only a person can decide is shown by its key and left alone.
+//!
+//! What a chunk found is stored with the range in the same transaction, so
+//! that a pass which was interrupted does not forget a mismatch.
+//!
+//! The last range of a leaf goes on to the table's end of the moment.
+
+use pontoon_core::sql::postgres::mapping::{any_of, mismatch, repairable};
+use pontoon_core::sql::quote::{quote_literal, quote_table};
+use pontoon_core::step::{CursorKind, Verify};
+
+use super::Postgres;
+use super::batch::pages::{do_block, update};
+use super::batch::prologue::{Access, EPILOGUE, prologue};
+use super::batch::record::{Record, Target};
+use super::batch::work::{ROW, Work, row_name};
+use super::batch::{MOVED, Told, failure};
+use super::ranges::position::{PagePosition, PageUpper, read};
+use super::ranges::reload;
+use crate::db::{DbError, ErrorKind, Fence, Findings, VerifyReport, VerifyRequest};
+
+/// Examples that a range keeps.
+const MOST_EXAMPLES: usize = 20;
+/// Pages that one chunk looks at, at most (32 MB).
+const MOST_PAGES: u64 = 4_096;
+
+/// One chunk. Part of the waist.
+pub(super) async fn verify_chunk(
+    database: &Postgres,
+    fence: &Fence,
+    request: &VerifyRequest,
+) -> Result<VerifyReport, DbError> {
+    let range = &request.range;
+    if range.cursor != CursorKind::Pages {
+        return Err(DbError::new(
+            ErrorKind::Internal,
+            "a verify pass goes along pages, and its range does not",
+        ));
+    }
+    let work = Work::fill(&request.verify.mappings);
+    let message = message(fence, request, &work)?;
+    let session = database.batch_session().await?;
+    let doing = format!("compare rows of {}", range.table);
+    let error = match session.one_message(&message, &doing).await {
+        Ok(messages) => {
+            let mut told = Told::of(&messages)?;
+            let found = told.found.take().unwrap_or_default();
+            return Ok(VerifyReport {
+                checked: told.checked,
+                mismatched: found.mismatched,
+                conflicts: found.conflicts,
+                repaired: found.repaired,
+                examples: found.examples,
+                elapsed: told.elapsed(),
+                rewritten: told.rewritten,
+                range: told.apply(range),
+            });
+        }
+        Err(error) => error,
+    };
+    drop(session);
+    match error.code.as_deref() {
+        Some(MOVED) => Ok(VerifyReport {
+            range: reload(database, fence, range).await?,
+            checked: 0,
+            mismatched: 0,
+            conflicts: 0,
+            repaired: 0,
+            examples: Vec::new(),
+            elapsed: std::time::Duration::ZERO,
+            rewritten: false,
+        }),
+        Some("42501") if error.message.contains("row-level security") => {
+            Err(failure::rls(&range.table.to_string(), error))
+        }
+        _ => Err(error),
+    }
+}
+
+fn message(fence: &Fence, request: &VerifyRequest, work: &Work) -> Result<String, DbError> {
+    let range = &request.range;
+    let position: PagePosition = read(&range.position)?;
+    let upper: PageUpper = read(range.upper.as_deref().unwrap_or_default())?;
+    let chunk = Chunk {
+        request,
+        work,
+        from: position.page,
+        upper: &upper,
+    };
+    let target = Target {
+        fence,
+        range,
+        max_rows_affected: request.max_rows_affected,
+    };
+    Ok(format!(
+        "{}{}{EPILOGUE}",
+        prologue(fence, Access::Pages, &work.pins, request.timeout),
+        chunk.text(&target)
+    ))
+}
+
+struct Chunk<'a> {
+    request: &'a VerifyRequest,
+    work: &'a Work,
+    from: u64,
+    upper: &'a PageUpper,
+}
+
+impl Chunk<'_> {
+    fn text(&self, target: &Target<'_>) -> String {
+        let range = &self.request.range;
+        let table = quote_table(&range.table);
+        let regclass = format!("{}::regclass", quote_literal(&table));
+        let size = format!(
+            "pg_catalog.pg_relation_size({regclass}) / pg_catalog.current_setting('block_size')::bigint"
+        );
+        let end = if self.upper.tail {
+            format!("greatest({}, {size})", self.upper.end)
+        } else {
+            self.upper.end.to_string()
+        };
+        let rows = self.request.rows.max(1);
+        let Known {
+            mismatched,
+            conflicts,
+            repaired,
+            examples,
+        } = Known::of(&range.findings);
+        let record = Record {
+            target,
+            done: format!("pontoon_to >= {end}"),
+            pages_done: format!("pontoon_to - {}", self.upper.begin),
+            rows: "pontoon_checked",
+            more: format!(
+                ", pages_total = greatest(r.pages_total, pontoon_to - {begin}),
+        detail = r.detail || pg_catalog.jsonb_build_object('findings', pg_catalog.jsonb_build_object(
+            'mismatched', {mismatched} + pontoon_mismatched, 'conflicts', {conflicts} + pontoon_conflicts,
+            'repaired', {repaired} + pontoon_changed,
+            'examples', {examples}::jsonb || pg_catalog.to_jsonb(pontoon_examples[1:{room}])))",
+                begin = self.upper.begin,
+                examples = quote_literal(&examples),
+                room = MOST_EXAMPLES.saturating_sub(range.findings.examples.len()),
+            ),
+            told: ", 'checked', pontoon_checked,
+        'found', pg_catalog.jsonb_build_object('mismatched', pontoon_mismatched, 'conflicts', pontoon_conflicts,
+            'repaired', pontoon_changed, 'examples', pontoon_examples)",
+        };
+        do_block(&format!(
+            "
+#variable_conflict use_variable
+DECLARE
+    pontoon_begun CONSTANT timestamptz := pg_catalog.clock_timestamp();
+    pontoon_storage bigint;
+    pontoon_seen bigint;
+    pontoon_last tid;
+    pontoon_stop bigint;
+    pontoon_stop_tid tid;
+    pontoon_to bigint;
+    pontoon_to_tid tid;
+    pontoon_checked bigint;
+    pontoon_mismatched bigint;
+    pontoon_conflicts bigint;
+    pontoon_wrong tid[];
+    pontoon_examples text[];
+    pontoon_tids tid[];
+    pontoon_changed bigint := 0;
+    pontoon_contended bigint := 0;
+    pontoon_position jsonb;
+    {declarations}
+BEGIN
+    pontoon_stop := least({end}, {from} + {window});
+    pontoon_stop_tid := pg_catalog.format('(%s,0)', pontoon_stop)::tid;
+    SELECT pg_catalog.pg_relation_filenode({regclass}), pg_catalog.count(*), pg_catalog.max(place)
+    INTO pontoon_storage, pontoon_seen, pontoon_last
+    FROM (SELECT t.ctid AS place FROM ONLY {table} AS t
+          WHERE t.ctid >= '({from},0)'::tid AND t.ctid < pontoon_stop_tid LIMIT {rows}) AS ahead;
+    IF pontoon_storage IS DISTINCT FROM {storage} THEN
+        {rewritten}
+        RETURN;
+    END IF;
+    IF pontoon_seen < {rows} THEN
+        pontoon_to := pontoon_stop;
+    ELSE
+        pontoon_to := greatest({next}, ((pontoon_last)::text::point)[0]::bigint);
+    END IF;
+    pontoon_to_tid := pg_catalog.format('(%s,0)', pontoon_to)::tid;
+    {compare}
+    {repair}
+    pontoon_position := pg_catalog.jsonb_build_object('page', pontoon_to, 'open', '[]'::jsonb, 'careful', 0);
+    {record}
+END
+",
+            declarations = Record::DECLARATIONS,
+            from = self.from,
+            window = rows.min(MOST_PAGES),
+            storage = range.storage,
+            rewritten = Record::rewritten(),
+            next = self.from + 1,
+            compare = self.compare(&table),
+            repair = self.repair(&table),
+            record = record.text(),
+        ))
+    }
+
+    /// The comparison: one statement over `[from, pontoon_to)`.
+    fn compare(&self, table: &str) -> String {
+        let within = format!(
+            "t.ctid >= '({},0)'::tid AND t.ctid < pontoon_to_tid",
+            self.from
+        );
+        format!(
+            "WITH wrong AS MATERIALIZED (
+        SELECT t.ctid AS place, {undecidable} AS undecidable, {name} AS name
+        FROM ONLY {table} AS t
+        WHERE {within} AND {mismatched}
+    )
+    SELECT (SELECT pg_catalog.count(*) FROM ONLY {table} AS t WHERE {within}),
+           pg_catalog.count(*), pg_catalog.count(undecidable),
+           coalesce(pg_catalog.array_agg(place), '{{}}'),
+           coalesce((pg_catalog.array_agg(name || ' (' || undecidable || ')') FILTER (WHERE undecidable IS NOT NULL))[1:{MOST_EXAMPLES}], '{{}}')
+    INTO pontoon_checked, pontoon_mismatched, pontoon_conflicts, pontoon_wrong, pontoon_examples
+    FROM wrong;",
+            undecidable = undecidable(&self.request.verify),
+            name = row_name(&self.upper.facts.names),
+            mismatched = any_of(
+                self.request
+                    .verify
+                    .mappings
+                    .iter()
+                    .map(|mapping| mismatch(mapping, ROW))
+                    .collect()
+            ),
+        )
+    }
+
+    fn repair(&self, table: &str) -> String {
+        if !self.request.repair || self.work.is_empty() {
+            return String::new();
+        }
+        format!(
+            "IF pg_catalog.cardinality(pontoon_wrong) > 0 THEN
+        pontoon_tids := ARRAY(
+            SELECT t.ctid FROM ONLY {table} AS t
+            WHERE t.ctid = ANY (pontoon_wrong) AND {needs}
+            LIMIT {most}
+            {lock} OF t SKIP LOCKED);
+        {update}
+    END IF;",
+            needs = self.work.needs,
+            most = self.request.rows.max(1),
+            lock = Work::lock(&self.upper.facts),
+            update = update(
+                &self.request.range.table,
+                self.work,
+                "t.ctid = ANY (pontoon_tids)"
+            ),
+        )
+    }
+}
+
+/// An expression: which mappings of the row `t` contradict themselves in a
+/// way that only a person can decide, by their columns; NULL when none does.
+fn undecidable(verify: &Verify) -> String {
+    let each: Vec<String> = verify
+        .mappings
+        .iter()
+        .map(|mapping| {
+            let columns: Vec<&str> = mapping
+                .old
+                .iter()
+                .chain(&mapping.new)
+                .map(|column| column.name.as_str())
+                .collect();
+            format!(
+                "CASE WHEN {} AND NOT {} THEN {} END",
+                mismatch(mapping, ROW),
+                repairable(mapping, ROW),
+                quote_literal(&columns.join(", "))
+            )
+        })
+        .collect();
+    if each.is_empty() {
+        return "NULL::text".to_owned();
+    }
+    format!(
+        "nullif(pg_catalog.concat_ws('; ', {}), '')",
+        each.join(", ")
+    )
+}
+
+/// What the range knew before this chunk, for the statement that adds to it.
+struct Known {
+    mismatched: u64,
+    conflicts: u64,
+    repaired: u64,
+    examples: String,
+}
+
+impl Known {
+    fn of(findings: &Findings) -> Self {
+        Self {
+            mismatched: findings.mismatched,
+            conflicts: findings.conflicts,
+            repaired: findings.repaired,
+            examples: serde_json::to_string(&findings.examples).expect("a list of texts is JSON"),
+        }
+    }
+}

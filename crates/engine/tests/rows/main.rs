@@ -1,0 +1,9 @@
+//! Batches, verify chunks and signals on real servers.
+
+mod batch;
+mod contention;
+mod failure;
+mod signals;
+mod support;
+mod tables;
+mod verify;
