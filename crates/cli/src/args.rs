@@ -106,6 +106,7 @@ pub(crate) fn main() -> Exit {
     };
     let output = Arc::new(Output::new(cli.global.output, loudness));
     start_log(&output, loudness);
+    end_at_panics();
     let context = Context::new(output.clone(), cli.global);
     let exit = match cli.command.run(&context) {
         Ok(exit) => exit,
@@ -115,6 +116,16 @@ pub(crate) fn main() -> Exit {
         }
     };
     output.finish(exit)
+}
+
+/// A broken assumption ends the process at once, whatever thread it is found
+/// on: what has been committed is kept, and nothing else is tried.
+fn end_at_panics() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        std::process::exit(i32::from(Exit::Internal.code()));
+    }));
 }
 
 /// Help and version are results, everything else is a usage error.
@@ -152,6 +163,51 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    /// Every command that a document tells a reader to type is one that
+    /// the command line takes.
+    #[test]
+    fn documented_commands_parse() {
+        let top = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+        let mut seen = 0;
+        for path in [
+            "README.md",
+            "docs/getting-started.md",
+            "docs/exit-codes.md",
+            "docs/grants.md",
+            "docs/json.md",
+            "examples/compose/run.sh",
+            "examples/ci/workflow.yaml",
+        ] {
+            let text = std::fs::read_to_string(format!("{top}/{path}")).expect("it exists");
+            for line in text.lines() {
+                let line = line.trim().trim_start_matches("- run: ");
+                let line = line
+                    .strip_prefix("docker compose run --rm pontoon ")
+                    .map(|rest| format!("pontoon {rest}"))
+                    .unwrap_or_else(|| line.to_owned());
+                let words = line.strip_prefix("$ ").unwrap_or(&line);
+                let end = ["  #", " #", " ||", " &&", " >", " |", "`"]
+                    .iter()
+                    .filter_map(|mark| words.find(mark))
+                    .min()
+                    .unwrap_or(words.len());
+                let words: Vec<&str> = words[..end]
+                    .split_whitespace()
+                    // An unquoted variable may hold options.
+                    .filter(|word| !word.starts_with('$'))
+                    .collect();
+                if words.first() != Some(&"pontoon") || words.len() < 2 {
+                    continue;
+                }
+                if let Err(error) = Cli::try_parse_from(&words) {
+                    panic!("{path}: {line}\n{error}");
+                }
+                seen += 1;
+            }
+        }
+        assert!(seen > 20, "{seen}");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::display::ExitRecord;
@@ -20,9 +20,7 @@ use crate::output::Output;
 /// # Errors
 /// When the signals cannot be listened to.
 pub(crate) fn listen(output: &Arc<Output>) -> Result<CancellationToken> {
-    let failed = |error| Failure::new(Exit::Internal, format!("listen to signals: {error}"));
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let (mut interrupt, mut terminate) = streams()?;
     let token = CancellationToken::new();
     let cancel = token.clone();
     let output = output.clone();
@@ -45,10 +43,26 @@ pub(crate) fn listen(output: &Arc<Output>) -> Result<CancellationToken> {
     Ok(token)
 }
 
-async fn next(
-    interrupt: &mut tokio::signal::unix::Signal,
-    terminate: &mut tokio::signal::unix::Signal,
-) {
+/// Ends with the first signal, for work that has nothing to finish.
+pub(crate) async fn once() -> Failure {
+    match streams() {
+        Ok((mut interrupt, mut terminate)) => {
+            next(&mut interrupt, &mut terminate).await;
+            Failure::new(Exit::Interrupted, "Interrupted.")
+        }
+        Err(failure) => failure,
+    }
+}
+
+fn streams() -> Result<(Signal, Signal)> {
+    let failed = |error| Failure::new(Exit::Internal, format!("listen to signals: {error}"));
+    Ok((
+        signal(SignalKind::interrupt()).map_err(failed)?,
+        signal(SignalKind::terminate()).map_err(failed)?,
+    ))
+}
+
+async fn next(interrupt: &mut Signal, terminate: &mut Signal) {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}

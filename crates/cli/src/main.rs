@@ -1,10 +1,9 @@
 //! The `pontoon` command: online migrations for PostgreSQL.
 
-#![expect(dead_code, reason = "the verbs that use it land with the engine")]
-
 mod args;
 mod commands;
 mod context;
+mod demo;
 mod display;
 mod error;
 mod exit;

@@ -1,20 +1,48 @@
 //! One file per verb: its doc comment is its help, then its arguments, then
 //! what it does.
 
+mod approve;
 mod check;
 mod completions;
+mod demo;
+mod events;
+mod history;
+mod init;
+mod pause;
+mod preview;
+mod resume;
+mod rollback;
+mod run;
 mod schema;
+mod set;
+mod status;
+mod verify;
 
 use clap::Subcommand;
+use pontoon_engine::status::StatusRecord;
 
 use crate::context::Context;
 use crate::error::Result;
+use crate::words;
 
 /// The verbs, in the order in which a newcomer meets them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Check(check::Args),
     Schema(schema::Args),
+    Init(init::Args),
+    Preview(preview::Args),
+    Run(run::Args),
+    Status(status::Args),
+    Approve(approve::Args),
+    Verify(verify::Args),
+    Pause(pause::Args),
+    Resume(resume::Args),
+    Set(set::Args),
+    Rollback(rollback::Args),
+    History(history::Args),
+    Events(events::Args),
+    Demo(demo::Args),
     Completions(completions::Args),
 }
 
@@ -24,7 +52,69 @@ impl Command {
         match self {
             Command::Check(args) => check::run(&args, context),
             Command::Schema(args) => schema::run(&args, context),
+            Command::Init(args) => init::run(&args, context),
+            Command::Preview(args) => preview::run(&args, context),
+            Command::Run(args) => run::run(&args, context),
+            Command::Status(args) => status::run(&args, context),
+            Command::Approve(args) => approve::run(&args, context),
+            Command::Verify(args) => verify::run(&args, context),
+            Command::Pause(args) => pause::run(&args, context),
+            Command::Resume(args) => resume::run(&args, context),
+            Command::Set(args) => set::run(&args, context),
+            Command::Rollback(args) => rollback::run(&args, context),
+            Command::History(args) => history::run(&args, context),
+            Command::Events(args) => events::run(&args, context),
+            Command::Demo(args) => demo::run(&args, context),
             Command::Completions(args) => completions::run(&args, context),
         }
+    }
+}
+
+/// A phase, or the gate before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum PhaseName {
+    Expand,
+    #[value(alias = "dual-write")]
+    DualWrite,
+    Backfill,
+    Verify,
+    Contract,
+}
+
+impl PhaseName {
+    fn phase(self) -> pontoon_core::step::Phase {
+        use pontoon_core::step::Phase;
+        match self {
+            PhaseName::Expand => Phase::Expand,
+            PhaseName::DualWrite => Phase::DualWrite,
+            PhaseName::Backfill => Phase::Backfill,
+            PhaseName::Verify => Phase::Verify,
+            PhaseName::Contract => Phase::Contract,
+        }
+    }
+}
+
+/// The run that a verb works on.
+#[derive(Debug, clap::Args)]
+struct RunName {
+    /// Id of the run, a unique beginning of it, or its plan's name
+    ///
+    /// May be left out when only one run is unfinished.
+    #[arg(value_name = "RUN")]
+    run: Option<String>,
+}
+
+/// What an operator's command has done, and how the run stands then.
+fn tell_status(context: &Context, sentence: &str, status: Option<StatusRecord>) {
+    if context.output.is_json() {
+        if let Some(status) = status {
+            context.output.json(&status);
+        }
+        return;
+    }
+    context.output.note(sentence);
+    if let Some(next) = status.and_then(|status| status.next) {
+        context.output.note(words::hints(&[], &[next]).trim_end());
     }
 }

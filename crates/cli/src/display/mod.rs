@@ -21,10 +21,6 @@ use uuid::Uuid;
 use crate::output::Output;
 
 pub(crate) use json::Exit as ExitRecord;
-#[expect(
-    unused_imports,
-    reason = "the verbs that use them land with the engine"
-)]
 pub(crate) use status::{one as one_status, table as status_table};
 
 /// How often a view may freshen what moves by itself, such as clocks.

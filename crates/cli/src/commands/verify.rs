@@ -1,0 +1,45 @@
+//! `pontoon verify`.
+
+use pontoon_engine::run::{self as engine, RunOptions};
+
+use super::RunName;
+use crate::context::Context;
+use crate::error::Result;
+use crate::sitting::{self, Subject};
+use crate::{holder, pick, session};
+
+/// Compare every row of both shapes again
+///
+/// A clean pass lifts an earlier failure; one that finds rows which only a
+/// person can decide ends with exit code 7 and shows their keys.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    run: RunName,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result {
+    sitting::streamed(context, |told| {
+        context.block_on(async {
+            let db = session::database(context, None)?;
+            let run = pick::run(&db, args.run.run.as_deref()).await?.new.id;
+            let options = RunOptions {
+                holder: holder::here(),
+                until_gate: None,
+                until_phase: None,
+                approve: Vec::new(),
+                wait_gates: false,
+            };
+            let subject = Subject {
+                run: Some(run),
+                plan_file: None,
+                again: Some(format!("pontoon verify {run}")),
+            };
+            sitting::sit(context, &db, subject, told, |sink, cancel| async {
+                let (ending, _) = engine::verify(&db, run, options, sink, cancel).await?;
+                Ok(ending)
+            })
+            .await
+        })
+    })
+}

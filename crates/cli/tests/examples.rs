@@ -1,0 +1,312 @@
+//! The examples and the playground: parsed, and run without containers as far as that goes.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use pontoon_sandbox::{Server, ServerSpec};
+use serde_json::Value;
+
+fn top() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(top().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn yaml(path: &str) -> Value {
+    serde_saphyr::from_str(&read(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Compose writes `$$` where the shell shall see `$`.
+fn shell(text: &Value) -> String {
+    text.as_str().expect("is text").replace("$$", "$")
+}
+
+fn assert_is_bash(name: &str, script: &str) {
+    let output = Command::new("bash")
+        .args(["-n", "-c", script])
+        .output()
+        .expect("bash runs");
+    assert!(
+        output.status.success(),
+        "{name}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn pontoon(url: &str, arguments: &[String]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_pontoon"))
+        .args(arguments)
+        .env("DATABASE_URL", url)
+        .current_dir(top())
+        .output()
+        .expect("pontoon runs")
+}
+
+fn told(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+#[test]
+fn the_playground_has_a_primary_a_standby_and_pontoon() {
+    let compose = yaml("docker-compose.yml");
+    let services = compose["services"].as_object().expect("is a mapping");
+    let names: Vec<&str> = services.keys().map(String::as_str).collect();
+    assert_eq!(names, ["primary", "standby", "pontoon"]);
+    let image = &services["primary"]["image"];
+    assert_eq!(&services["standby"]["image"], image);
+    for service in ["standby", "pontoon"] {
+        assert_eq!(
+            services[service]["depends_on"]["primary"]["condition"], "service_healthy",
+            "{service}"
+        );
+    }
+    for (name, service) in services {
+        for volume in service["volumes"].as_array().into_iter().flatten() {
+            let source = volume.as_str().expect("is text").split(':').next();
+            let source = source.expect("has a source");
+            let known = compose["volumes"].get(source).is_some()
+                || (source.starts_with("./") && top().join(source).is_dir());
+            assert!(known, "{name}: {source}");
+        }
+        for config in service["configs"].as_array().into_iter().flatten() {
+            let source = config["source"].as_str().expect("is text");
+            assert!(compose["configs"].get(source).is_some(), "{name}: {source}");
+        }
+        for port in service["ports"].as_array().into_iter().flatten() {
+            let port = port.as_str().expect("is text");
+            assert!(
+                port.starts_with("127.0.0.1:"),
+                "{name} is open to the world: {port}"
+            );
+        }
+    }
+    assert_is_bash(
+        "replication",
+        &shell(&compose["configs"]["replication"]["content"]),
+    );
+    assert_is_bash("standby", &shell(&services["standby"]["command"][2]));
+    assert_is_bash("examples/compose/run.sh", &read("examples/compose/run.sh"));
+}
+
+/// What `examples/compose/run.sh` does, on a server of our own.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_playgrounds_plan_runs_from_preview_to_contract() {
+    let compose = yaml("docker-compose.yml");
+    let server = Server::start(ServerSpec::default())
+        .await
+        .expect("a server");
+    let url = server.create_database("shop").await.expect("a database");
+    let client = server.client("shop").await.expect("a client");
+    let seed = shell(&compose["configs"]["shop"]["content"]);
+    client.batch_execute(&seed).await.expect("the seed is SQL");
+
+    let script = read("examples/compose/run.sh");
+    let commands: Vec<Vec<&str>> = script
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("docker compose run --rm pontoon "))
+        .map(|line| {
+            let line = line.split(" ||").next().unwrap_or(line);
+            line.split_whitespace().collect()
+        })
+        .collect();
+    assert_eq!(commands.len(), 5, "{commands:?}");
+    let mut codes = Vec::new();
+    for command in &commands {
+        // The container has the folder at its root.
+        let arguments: Vec<String> = command
+            .iter()
+            .map(|word| word.replace("/plans/", "examples/compose/plans/"))
+            .collect();
+        let output = pontoon(&url, &arguments);
+        codes.push(output.status.code());
+        let code = output.status.code().expect("it was not killed");
+        assert!(code == 0 || code == 5, "{arguments:?}: {}", told(&output));
+    }
+    assert_eq!(codes, [Some(0), Some(5), Some(0), Some(0), Some(0)]);
+    let row = client
+        .query_one(
+            "SELECT count(*) FROM orders WHERE amount_exact IS NOT NULL AND customer_normalized = lower(customer)",
+            &[],
+        )
+        .await
+        .expect("the new shape is there");
+    assert_eq!(row.get::<_, i64>(0), 100_000);
+}
+
+/// Programs that a container has; the fetched servers of tests do not bring them.
+fn complete_installation() -> Option<(u32, PathBuf)> {
+    (14..=18).rev().find_map(|major| {
+        let bin = PathBuf::from(format!("/usr/lib/postgresql/{major}/bin"));
+        (bin.join("pg_basebackup").is_file() && bin.join("psql").is_file()).then_some((major, bin))
+    })
+}
+
+/// A shell as the account that the server runs as.
+fn shell_as_server(bin: &Path) -> Command {
+    let mut command = if nix::unistd::geteuid().is_root() {
+        let mut command = Command::new("setpriv");
+        command.args([
+            "--reuid=postgres",
+            "--regid=postgres",
+            "--clear-groups",
+            "bash",
+        ]);
+        command
+    } else {
+        Command::new("bash")
+    };
+    let path = std::env::var("PATH").unwrap_or_default();
+    command
+        .env("PATH", format!("{}:{path}", bin.display()))
+        .current_dir("/")
+        .stdin(Stdio::null());
+    command
+}
+
+/// The replication script and the standby's command, as they stand in the file but for host and port.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_playgrounds_standby_streams() {
+    let Some((major, bin)) = complete_installation() else {
+        return;
+    };
+    let compose = yaml("docker-compose.yml");
+    let server = Server::start(ServerSpec::version(major))
+        .await
+        .expect("a server");
+    server.create_database("shop").await.expect("a database");
+    let home = tempfile::tempdir().expect("a directory");
+    let data = home.path().join("standby");
+    let primary_data = home.path().join("primary");
+    std::fs::create_dir(&primary_data).expect("a directory");
+    std::fs::write(primary_data.join("pg_hba.conf"), "").expect("a file");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    for directory in [home.path(), &primary_data] {
+        std::fs::set_permissions(directory, std::fs::Permissions::clone(&open))
+            .expect("permissions");
+    }
+    std::fs::set_permissions(
+        primary_data.join("pg_hba.conf"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o666),
+    )
+    .expect("permissions");
+
+    let script = shell(&compose["configs"]["replication"]["content"]);
+    let output = shell_as_server(&bin)
+        .args(["-c", &script])
+        .env("PGHOST", server.socket_dir())
+        .env("PGPORT", server.port().to_string())
+        .env("PGDATA", &primary_data)
+        .env("POSTGRES_USER", server.superuser())
+        .env("POSTGRES_DB", "shop")
+        .output()
+        .expect("bash runs");
+    assert!(output.status.success(), "{}", told(&output));
+    let access = std::fs::read_to_string(primary_data.join("pg_hba.conf")).expect("a file");
+    assert_eq!(access, "host replication replicator all scram-sha-256\n");
+
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+        .port();
+    let command = &compose["services"]["standby"]["command"];
+    let script = shell(&command[2])
+        .replace(
+            "host=primary",
+            &format!("host=127.0.0.1 port={}", server.port()),
+        )
+        .replace("exec postgres", &format!("exec postgres -p {port}"));
+    let mut standby = shell_as_server(&bin)
+        .args([command[1].as_str().expect("is text"), &script])
+        .env("PGDATA", &data)
+        .env(
+            "PGPASSWORD",
+            compose["services"]["standby"]["environment"]["PGPASSWORD"]
+                .as_str()
+                .expect("is text"),
+        )
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("bash runs");
+    let client = server.client("shop").await.expect("a client");
+    let begun = Instant::now();
+    let mut state = String::new();
+    while begun.elapsed() < Duration::from_secs(30) && state != "streaming" {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let rows = client
+            .query(
+                "SELECT state FROM pg_stat_replication WHERE application_name = 'standby'",
+                &[],
+            )
+            .await
+            .expect("the primary answers");
+        state = rows.first().map(|row| row.get(0)).unwrap_or_default();
+    }
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(standby.id()).expect("a pid"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGQUIT).expect("it is ours and running");
+    standby.wait().expect("it ends");
+    if nix::unistd::geteuid().is_root() {
+        // The server's account owns the copy; root may remove it in any case.
+        std::fs::remove_dir_all(&data).expect("it can be removed");
+    }
+    assert_eq!(state, "streaming");
+}
+
+#[test]
+fn the_workflow_is_a_workflow() {
+    let workflow = yaml("examples/ci/workflow.yaml");
+    let jobs = workflow["jobs"].as_object().expect("is a mapping");
+    for (name, job) in jobs {
+        let steps = job["steps"].as_array().expect("is a list");
+        for step in steps {
+            if let Some(script) = step.get("run") {
+                let script = script.as_str().expect("is text");
+                assert!(
+                    !script.contains("${{"),
+                    "{name}: an expression in a script is an injection; use the environment"
+                );
+                assert_is_bash(name, script);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_jobs_plan_is_valid_and_its_codes_are_all() {
+    let text = read("examples/kubernetes/job.yaml");
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).expect("is YAML");
+    let [config, job] = documents.as_slice() else {
+        panic!("a ConfigMap and a Job are expected");
+    };
+    let plan = config["data"]["orders_amount.yaml"]
+        .as_str()
+        .expect("is text");
+    pontoon_core::plan::load("orders_amount.yaml", plan).expect("the plan is valid");
+
+    let rules = job["spec"]["podFailurePolicy"]["rules"]
+        .as_array()
+        .expect("is a list");
+    let mut codes: Vec<u64> = rules
+        .iter()
+        .filter_map(|rule| rule["onExitCodes"]["values"].as_array())
+        .flatten()
+        .filter_map(Value::as_u64)
+        .collect();
+    codes.sort_unstable();
+    assert_eq!(codes, (1..=11).collect::<Vec<u64>>());
+    let container = &job["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["name"], "pontoon");
+    assert_eq!(job["spec"]["template"]["spec"]["restartPolicy"], "Never");
+}
+
+#[test]
+fn the_ci_script_is_bash() {
+    assert_is_bash(".ci/run", &read(".ci/run"));
+}
