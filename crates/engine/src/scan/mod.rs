@@ -124,7 +124,8 @@ where
     loop {
         // Workers beyond the wanted number end by themselves between chunks.
         let wanted = shared.settings.borrow().backfill.workers.max(1);
-        while started < wanted && outcome.is_ok() && !shared.stopping() {
+        let work_left = |started| started < wanted && !shared.is_empty() && !shared.stopping();
+        while outcome.is_ok() && work_left(started) {
             workers.push(shared.worker(started));
             started += 1;
         }
