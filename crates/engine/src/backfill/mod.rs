@@ -26,10 +26,6 @@ use crate::throttle::Throttle;
 
 /// Ranges per worker: enough that no worker is idle at the end.
 const RANGES_PER_WORKER: u32 = 8;
-/// A batch may take this many times its target before the server ends it.
-const PATIENCE: u32 = 10;
-/// The same, at least.
-const LEAST_TIMEOUT: Duration = Duration::from_secs(2);
 /// A row that still matches after so many passes will always match.
 const MOST_PASSES: u32 = 100;
 /// Passes of an undo are numbered from here, beside those of the step itself.
@@ -191,9 +187,10 @@ fn request(work: &Backfill, range: RangeRecord, rows: u64, settings: &Settings) 
     }
 }
 
-/// The server ends a batch that takes longer.
+/// The server ends a batch that takes longer: an application's statement may
+/// be waiting for one of its rows.
 pub(crate) fn timeout(settings: &Settings) -> Duration {
-    (settings.backfill.target_batch_time * PATIENCE).max(LEAST_TIMEOUT)
+    settings.limits.max_lock_duration
 }
 
 /// Tells where a backfill stands, a few times a second.

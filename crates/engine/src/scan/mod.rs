@@ -26,6 +26,8 @@ use size::BatchSize;
 
 /// How long the database may be out of reach before the sitting ends.
 const OUT_OF_REACH: Duration = Duration::from_secs(120);
+/// Tries of the smallest batch before it is called impossible.
+const LEAST_TRIES: u32 = 5;
 /// How long a range rests when others hold all the rows it has left.
 const CONTENDED: Duration = Duration::from_millis(100);
 /// The same, at most.
@@ -205,7 +207,7 @@ where
                 return Ok(Rest::Later(Box::new(range), Duration::ZERO));
             }
             let cap = self.settings.borrow().limits.max_batch_rows;
-            let target = self.settings.borrow().backfill.target_batch_time;
+            let target = target(&self.settings.borrow());
             let wanted = self.size(&range, |size| size.rows(cap));
             let rows = limited.map_or(wanted, |limit| limit.min(wanted));
             let chunk = match (self.work)(range.clone(), rows).await {
@@ -229,8 +231,10 @@ where
                 });
             }
             self.watcher.chunk(&chunk, rows);
-            let stuck =
-                chunk.rows == 0 && chunk.contended > 0 && chunk.range.position == range.position;
+            // The position itself changes with every look at what is held.
+            let stuck = chunk.rows == 0
+                && chunk.contended > 0
+                && chunk.range.pages_done <= range.pages_done;
             range = chunk.range;
             if range.done {
                 return Ok(Rest::Done);
@@ -272,13 +276,17 @@ where
                 *limited = Some(limit - affected);
                 return Ok(());
             }
-            // Our own bound on a batch: a smaller one may fit.
-            ErrorKind::Transient | ErrorKind::Failed if error.code.as_deref() == Some("57014") => {
-                if self.size(range, |size| size.is_least()) {
-                    return Err(error);
+            // Our own bound on a batch: a smaller one may fit, and takes its
+            // bound at the same moment as the batches of other workers.
+            ErrorKind::Transient if error.code.as_deref() == Some("57014") => {
+                let least = self.size(range, |size| {
+                    let least = size.is_least();
+                    size.timed_out(cap);
+                    least
+                });
+                if least && tries.count >= LEAST_TRIES {
+                    return Err(exhausted(error, range));
                 }
-                self.size(range, |size| size.timed_out(cap));
-                return Ok(());
             }
             ErrorKind::Transient | ErrorKind::Unreachable => {}
             ErrorKind::Rejected
@@ -292,7 +300,12 @@ where
             | ErrorKind::Failed
             | ErrorKind::Internal => return Err(error),
         }
-        let Some(pause) = tries.next() else {
+        // Somebody's lock is waited out like the lock of any step.
+        let patience = match error.code.as_deref() {
+            Some("55P03" | "57014") => self.settings.borrow().limits.lock_patience,
+            _ => OUT_OF_REACH,
+        };
+        let Some(pause) = tries.next(patience) else {
             return Err(error);
         };
         self.sink.emit(Event::Retrying {
@@ -317,19 +330,45 @@ enum Rest {
 /// Tries of one worker since its last success.
 #[derive(Debug, Default)]
 struct Tries {
+    count: u32,
     first: Option<Instant>,
     pause: Duration,
 }
 
 impl Tries {
     /// The pause before the next try; `None` when patience is spent.
-    fn next(&mut self) -> Option<Duration> {
+    fn next(&mut self, patience: Duration) -> Option<Duration> {
         let first = *self.first.get_or_insert_with(Instant::now);
-        if first.elapsed() > OUT_OF_REACH {
+        if first.elapsed() > patience {
             return None;
         }
+        self.count += 1;
         self.pause = (self.pause * 2).clamp(Duration::from_millis(50), Duration::from_secs(5));
         Some(self.pause.mul_f64(0.75 + rand::random::<f64>() / 2.0))
+    }
+}
+
+/// What a batch's time should approach: well below the moment at which the
+/// server ends it.
+fn target(settings: &Settings) -> Duration {
+    settings
+        .backfill
+        .target_batch_time
+        .min(settings.limits.max_lock_duration / 2)
+}
+
+/// The smallest batch does not end in its time, however often it is tried.
+fn exhausted(error: DbError, range: &RangeRecord) -> DbError {
+    DbError {
+        kind: ErrorKind::Failed,
+        message: format!(
+            "even one row of {} takes longer than a batch may last: {}",
+            range.table, error.message
+        ),
+        hints: vec![
+            "A slow expression or trigger, or a foreign key whose parent row is held, makes it so; a larger limits.max_lock_duration gives it more time.".to_owned(),
+        ],
+        ..error
     }
 }
 

@@ -13,7 +13,7 @@
 use std::time::Duration;
 
 /// The smallest size, in rows.
-const LEAST: u64 = 10;
+const LEAST: u64 = 1;
 /// Where a table begins, in rows.
 const FIRST: u64 = 1_000;
 /// Growth per change.
@@ -75,7 +75,7 @@ impl BatchSize {
         self.scale(0.5, cap);
     }
 
-    /// Nothing smaller would be tried.
+    /// Nothing smaller can be tried.
     pub(crate) fn is_least(&self) -> bool {
         self.rows <= LEAST
     }

@@ -1,11 +1,17 @@
 //! When to hold back.
 //!
 //! Signals measure, this module decides: work is held while any reading is at
-//! or above its limit, and goes on by itself when all are below. A reading
-//! that fails or does not come is never 0. For a signal that the plan names,
-//! it holds: the author asked to be protected by it. For one that applies by
-//! default it is ignored with a warning, because a role without `pg_monitor`
-//! may not be able to read it at all.
+//! or above its limit, and goes on by itself when all are below.
+//!
+//! A reading that fails or does not come is never 0:
+//!
+//! - no answer, or an error instead of one: held until the next answer;
+//! - a subject that was there and is gone (a standby that died): held until
+//!   it is back. After ten minutes it is taken to have been removed for good,
+//!   with a warning;
+//! - a value that our role may not see (no `pg_monitor`): held when the plan
+//!   names the signal, for its author asked to be protected by it; ignored
+//!   with a warning when the limit only applies by default.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,9 +25,12 @@ use crate::db::{Database, Hold, Reading, Settings};
 use crate::event::{Event, Sink};
 
 /// Time between two readings of a signal.
-const INTERVAL: Duration = Duration::from_millis(500);
+const INTERVAL: Duration = Duration::from_millis(250);
 /// A reading that takes longer counts as failed.
 const STALE: Duration = Duration::from_secs(5);
+
+/// A subject that has been gone for this long does not come back.
+const FORGET: Duration = Duration::from_secs(600);
 
 /// Watches the signals of a run in a task of its own, until it is dropped.
 #[derive(Debug)]
@@ -78,6 +87,7 @@ async fn watch_signals<D: Database>(
 ) {
     let mut since: BTreeMap<String, Instant> = BTreeMap::new();
     let mut warned: BTreeSet<&'static str> = BTreeSet::new();
+    let mut subjects = Subjects::default();
     loop {
         let limits = settings.borrow().throttle.clone();
         let mut holds = Vec::new();
@@ -85,19 +95,30 @@ async fn watch_signals<D: Database>(
             let named = limits.get(signal.name);
             let limit = named.map_or(signal.default, String::as_str);
             let sample = tokio::time::timeout(STALE, db.sample(signal.name, run));
+            let mut lost = Vec::new();
             let readings = tokio::select! {
                 readings = sample => match readings {
-                    Ok(Ok(readings)) => readings,
-                    Ok(Err(error)) => vec![failed(error.to_string())],
-                    Err(_) => vec![failed(format!("no answer within {} s", STALE.as_secs()))],
+                    Ok(Ok(readings)) => {
+                        lost = subjects.missing(signal.name, &readings, Instant::now(), &sink);
+                        readings
+                    }
+                    Ok(Err(error)) => {
+                        lost.push(failed(error.to_string()));
+                        Vec::new()
+                    }
+                    Err(_) => {
+                        lost.push(failed(format!("no answer within {} s", STALE.as_secs())));
+                        Vec::new()
+                    }
                 },
                 () = stop.cancelled() => return,
             };
-            match judge(signal, limit, &readings) {
-                Verdict::Below => {}
-                Verdict::Hold(hold) => holds.push(hold),
-                Verdict::Unreadable(hold) if named.is_some() => holds.push(hold),
-                Verdict::Unreadable(hold) => {
+            match (judge(signal, limit, &readings), judge(signal, limit, &lost)) {
+                (Verdict::Hold(hold), _) | (_, Verdict::Hold(hold) | Verdict::Unreadable(hold)) => {
+                    holds.push(hold);
+                }
+                (Verdict::Unreadable(hold), Verdict::Below) if named.is_some() => holds.push(hold),
+                (Verdict::Unreadable(hold), Verdict::Below) => {
                     if warned.insert(signal.name) {
                         sink.emit(Event::Warning {
                             message: format!(
@@ -107,6 +128,7 @@ async fn watch_signals<D: Database>(
                         });
                     }
                 }
+                (Verdict::Below, Verdict::Below) => {}
             }
         }
         tell(&mut since, &holds, &sink);
@@ -141,6 +163,51 @@ fn tell(since: &mut BTreeMap<String, Instant>, holds: &[Hold], sink: &Sink) {
         }
         holds_on
     });
+}
+
+/// Subjects of readings, and when each was seen last.
+#[derive(Debug, Default)]
+struct Subjects(BTreeMap<(&'static str, String), Instant>);
+
+impl Subjects {
+    /// Notes who is there; returns a failed reading for each who was and is not.
+    fn missing(
+        &mut self,
+        signal: &'static str,
+        readings: &[Reading],
+        now: Instant,
+        sink: &Sink,
+    ) -> Vec<Reading> {
+        for subject in readings
+            .iter()
+            .filter_map(|reading| reading.subject.clone())
+        {
+            self.0.insert((signal, subject), now);
+        }
+        self.0.retain(|(of, subject), seen| {
+            let forget = *of == signal && now.duration_since(*seen) > FORGET;
+            if forget {
+                sink.emit(Event::Warning {
+                    message: format!(
+                        "{signal} no longer waits for {subject}: it has been gone for {} min.",
+                        FORGET.as_secs() / 60
+                    ),
+                });
+            }
+            !forget
+        });
+        self.0
+            .iter()
+            .filter(|((of, _), seen)| *of == signal && **seen < now)
+            .map(|((_, subject), seen)| Reading {
+                subject: Some(subject.clone()),
+                value: Err(format!(
+                    "gone for {} s",
+                    now.duration_since(*seen).as_secs()
+                )),
+            })
+            .collect()
+    }
 }
 
 fn failed(why: String) -> Reading {
@@ -247,6 +314,23 @@ mod tests {
             judge(signal("replication_lag"), "10s", &at),
             Verdict::Hold(_)
         ));
+    }
+
+    #[test]
+    fn a_subject_that_vanished_is_missed_until_it_is_forgotten() {
+        const LAG: &str = "replication_lag";
+        let mut subjects = Subjects::default();
+        let both = [lag("eu", Ok(0.0)), lag("us", Ok(0.0))];
+        let (sink, begin) = (Sink::none(), Instant::now());
+        let mut at = |seconds, signal, readings: &[Reading]| {
+            let now = begin + Duration::from_secs(seconds);
+            subjects.missing(signal, readings, now, &sink)
+        };
+        assert!(at(0, LAG, &both).is_empty());
+        assert_eq!(at(3, LAG, &both[..1]), [lag("us", Err("gone for 3 s"))]);
+        assert!(at(4, "blocked_sessions", &[]).is_empty());
+        assert!(at(5, LAG, &both).is_empty());
+        assert!(at(5 + FORGET.as_secs() + 1, LAG, &both[..1]).is_empty());
     }
 
     #[test]
