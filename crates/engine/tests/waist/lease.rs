@@ -221,6 +221,12 @@ async fn repeatable_read_default() {
     pg.renew(&held.fence, TTL, &Live::default())
         .await
         .expect("renew");
+    let event = pontoon_engine::event::Event::Warning {
+        message: "fenced".into(),
+    };
+    pg.append_event(&held.fence, &event)
+        .await
+        .expect("a fenced write");
     // … the workers see the bump …
     let (_, late) = takeover("SET default_transaction_isolation = 'repeatable read'").await;
     assert_eq!(late, 0);
@@ -299,7 +305,7 @@ async fn a_takeover_cancels_what_would_not_end() {
         .expect("free");
     let long = database.client().await.expect("a client");
     let text = format!(
-        "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pontoon.fence('{}', '{}'); SELECT pg_sleep(600)",
+        "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pontoon.fence('{}', '{}'); SELECT pg_sleep(40)",
         run.id, first.fence.token
     );
     let long = tokio::spawn(async move { long.batch_execute(&text).await });

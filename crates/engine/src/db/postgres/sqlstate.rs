@@ -13,6 +13,8 @@ use crate::db::{DbError, ErrorKind};
 pub(crate) const FENCED: &str = "PT409";
 /// Raised in a guarded transaction: a safety rule refuses.
 pub(crate) const REFUSED: &str = "PT412";
+/// Raised at the cutover: the verify pass no longer holds.
+pub(crate) const PROOF_VOID: &str = "PT414";
 /// Raised in a batch: `max_rows_affected` would be passed.
 pub(crate) const ROW_LIMIT: &str = "PT429";
 /// Raised when one of our own assumptions does not hold.
@@ -89,6 +91,7 @@ fn kind_of(code: &str, server: &ServerError) -> (ErrorKind, Option<String>) {
     let (kind, hint) = match code {
         FENCED => (ErrorKind::Fenced, None),
         REFUSED => (ErrorKind::Refused, None),
+        PROOF_VOID => (ErrorKind::ProofVoid, None),
         BROKEN => (ErrorKind::Internal, None),
         // Whoever raises it puts both numbers into the detail: "affected of limit".
         ROW_LIMIT => (row_limit(server.detail()), None),

@@ -23,6 +23,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::super::Postgres;
+use super::super::connect::is_pooler;
 use super::super::session::Session;
 use super::super::sqlstate::classify;
 use super::run::no_such;
@@ -119,6 +120,14 @@ async fn drain(session: &Session, run: Uuid) -> Result<(), DbError> {
             Err(error) if error.kind == ErrorKind::Transient && begun.elapsed() < DRAIN => {
                 // Long statements (VALIDATE, a person's SQL) would be waited
                 // for in vain: their transaction can only be wasted now.
+                // Behind a pooler the backend may be an application's by the
+                // time the signal arrives; there they are only waited for.
+                if is_pooler(session)
+                    .await
+                    .map_err(|error| classify(&error, DOING))?
+                {
+                    continue;
+                }
                 session
                     .query_typed(include_str!("sql/cancel_fenced.sql"), &[(&run, Type::UUID)])
                     .await

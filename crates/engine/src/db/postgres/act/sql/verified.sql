@@ -29,7 +29,7 @@
         FROM leaf FULL JOIN seen ON seen.relid = leaf.relid AND seen.filenode = leaf.filenode
         WHERE leaf.relid IS NULL OR NOT coalesce(seen.done, false);
         IF at_fault IS NOT NULL THEN
-            RAISE EXCEPTION USING ERRCODE = 'PT412',
+            RAISE EXCEPTION USING ERRCODE = 'PT414',
                 MESSAGE = 'the verify pass no longer holds: since then ' || at_fault || ' was rewritten, attached or detached',
                 HINT = 'Run `pontoon verify` for a new pass, then run again.';
         END IF;
