@@ -25,6 +25,10 @@ pub struct Catalog {
     /// keys, inheritance or partitioning. Serialized as a list.
     #[serde(with = "table_list")]
     pub tables: BTreeMap<TableName, Table>,
+    /// Tables beside one that was asked for and does not exist, for a
+    /// did-you-mean; empty when all exist.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub neighbours: Vec<TableName>,
     /// Answers to [`Question::Expression`].
     pub expressions: Vec<ExpressionAnswer>,
     /// Answers to [`Question::Type`].

@@ -234,7 +234,11 @@ impl<'a> Lowering<'a> {
         let Some(found) = self.catalog.tables.get(&name) else {
             let near = nearest(
                 &name.name,
-                self.catalog.tables.keys().map(|t| t.name.as_str()),
+                self.catalog
+                    .tables
+                    .keys()
+                    .chain(&self.catalog.neighbours)
+                    .map(|t| t.name.as_str()),
             );
             self.invalid(
                 format!("table {name} does not exist"),

@@ -112,6 +112,7 @@ pub(super) fn catalog(about: &rows::Server, decoded: Decoded) -> Catalog {
         .collect();
     sum_partitions(&mut tables);
     Catalog {
+        neighbours: Vec::new(),
         server: Server {
             version: about.version,
             system_identifier: about.system_identifier.clone(),

@@ -271,7 +271,29 @@ async fn read_in_transaction(
         publications: publications?,
         dependents: dependents?,
     };
-    Ok((build::catalog(&about, decoded), about))
+    let mut catalog = build::catalog(&about, decoded);
+    if !request.tables.iter().all(|name| is_known(&catalog, name)) {
+        catalog.neighbours = client
+            .query_typed(
+                include_str!("sql/neighbours.sql"),
+                &[(&schemas, Type::TEXT_ARRAY)],
+            )
+            .await
+            .map_err(server("list the tables"))?
+            .iter()
+            .map(|row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1)))
+            .collect();
+    }
+    Ok((catalog, about))
+}
+
+/// A table of that name, or an index of one, has been read.
+fn is_known(catalog: &Catalog, name: &TableName) -> bool {
+    catalog.tables.contains_key(name)
+        || catalog.tables.values().any(|table| {
+            table.name.schema == name.schema
+                && table.indexes.iter().any(|index| index.name == name.name)
+        })
 }
 
 async fn list<T: serde::de::DeserializeOwned>(
