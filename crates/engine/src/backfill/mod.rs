@@ -108,7 +108,7 @@ async fn passes<D: Database>(
     Err(DbError::new(
         ErrorKind::Failed,
         format!(
-            "the backfill of {} still finds rows after {MOST_PASSES} passes",
+            "The backfill of {} still finds rows after {MOST_PASSES} passes",
             work.table
         ),
     )

@@ -137,7 +137,7 @@ impl<D: Database> Driver<'_, D> {
         if self.kept.lost.is_cancelled() {
             return Err(DbError::new(
                 ErrorKind::Fenced,
-                "the lease was lost: another process may hold the run, or the database was out of reach for longer than its term",
+                "The lease was lost: another process may hold the run, or the database was out of reach for longer than its term",
             )
             .hint("Nothing was left half done: look at `pontoon status`, and run again.")
             .into());
@@ -779,7 +779,7 @@ impl<D: Database> Driver<'_, D> {
 }
 
 fn lost() -> DbError {
-    DbError::new(ErrorKind::Fenced, "the lease was lost")
+    DbError::new(ErrorKind::Fenced, "The lease was lost")
 }
 
 fn stored(error: &DbError) -> StoredError {

@@ -139,7 +139,7 @@ pub async fn verify<D: Database>(
     if !verifiable(&record, &steps) {
         return Err(RunError::State {
             message: format!(
-                "run {run} is {} in phase {}: there are no two filled shapes to compare",
+                "Run {run} is {} in phase {}: there are no two filled shapes to compare",
                 record.state.name(),
                 record.phase.name()
             ),
@@ -167,7 +167,7 @@ pub async fn compile<D: Database>(db: &D, plan: &Plan) -> Result<(Catalog, Lower
 pub async fn find<D: Database>(db: &D, run: Uuid) -> Result<RunRecord, RunError> {
     let runs = db.runs(&RunFilter::Id(run)).await?;
     runs.into_iter().next().ok_or_else(|| RunError::NoRun {
-        message: format!("there is no run {run} in this database"),
+        message: format!("There is no run {run} in this database"),
         hints: vec!["See: pontoon history".to_owned()],
     })
 }

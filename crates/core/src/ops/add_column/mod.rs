@@ -129,6 +129,15 @@ impl Lower for AddColumn {
         ) else {
             return;
         };
+        if self.derived && up.expr.volatility == Volatility::Volatile {
+            lowering.unsafe_(
+                format!(
+                    "`derived: true` computes {} anew on every write, and `up` gives another value each time",
+                    column.name
+                ),
+                "Leave `derived` out: rows then keep the value they were given.",
+            );
+        }
         lowering.ddl(
             Phase::Expand,
             format!("add column {}.{}", table.name, column.name),

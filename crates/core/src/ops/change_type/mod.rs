@@ -208,9 +208,17 @@ impl Lower for ChangeType {
                 };
                 rule
             }
-            None => Rule::Derived {
-                up: vec![up.clone()],
-            },
+            None => {
+                if up.volatility == Volatility::Volatile {
+                    lowering.unsafe_(
+                        "`up` gives another value each time, and a hidden column is computed on every write".to_owned(),
+                        "Name the new column with `as`, or use a stable expression.",
+                    );
+                }
+                Rule::Derived {
+                    up: vec![up.clone()],
+                }
+            }
         };
         let default = self.new_default(lowering, &table, &column, &up);
         lowering.ddl(

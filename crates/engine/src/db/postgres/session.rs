@@ -163,7 +163,7 @@ pub(crate) fn text<'a>(row: &'a SimpleQueryRow, column: &str) -> Result<&'a str,
     row.try_get(column).ok().flatten().ok_or_else(|| {
         DbError::new(
             ErrorKind::Internal,
-            format!("the server's answer lacks the column {column}"),
+            format!("The server's answer lacks the column {column}"),
         )
     })
 }

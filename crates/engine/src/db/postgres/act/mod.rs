@@ -73,7 +73,7 @@ pub(crate) async fn act(
             let action = action.ok_or_else(|| {
                 DbError::new(
                     ErrorKind::Internal,
-                    format!("the undo of step {no} has no action {n}"),
+                    format!("The undo of step {no} has no action {n}"),
                 )
             })?;
             (
@@ -130,7 +130,7 @@ async fn load(
         .ok_or_else(|| {
             DbError::new(
                 ErrorKind::Internal,
-                format!("run {} has no step {no}", fence.run),
+                format!("Run {} has no step {no}", fence.run),
             )
         })?;
     let definition = wire::from_value::<WireStep>(row.get::<_, Value>("definition"), "step")?;

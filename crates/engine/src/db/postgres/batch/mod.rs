@@ -70,7 +70,7 @@ impl Told {
     /// Reads the report out of a message's answer.
     pub(crate) fn of(messages: &[SimpleQueryMessage]) -> Result<Self, DbError> {
         let row = rows(messages).last().ok_or_else(|| {
-            DbError::new(ErrorKind::Internal, "the server's answer lacks the report")
+            DbError::new(ErrorKind::Internal, "The server's answer lacks the report")
         })?;
         serde_json::from_str(text(row, "report")?).map_err(|error| {
             DbError::new(
@@ -161,7 +161,7 @@ pub(super) async fn batch(
 fn row_limit(error: DbError, affected: u64, limit: u64) -> DbError {
     DbError {
         message: format!(
-            "max_rows_affected: the run has changed {affected} rows, and the limit is {limit}"
+            "The run has changed {affected} rows, and max_rows_affected is {limit}"
         ),
         hints: vec![
             "Raise limits.max_rows_affected in the plan, or set max-rows-affected on the run, and run it again: it goes on from here.".to_owned(),

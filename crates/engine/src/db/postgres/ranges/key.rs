@@ -55,7 +55,7 @@ pub(super) async fn choose(
         if wanted == Some(CursorKind::Key) {
             return Err(DbError::new(
                 ErrorKind::Refused,
-                format!("{table} has no key that a backfill could go along"),
+                format!("Table {table} has no key that a backfill could go along"),
             )
             .hint("A key cursor needs a unique btree index over NOT NULL columns, ascending, with their own collation; `cursor: pages` needs none."));
         }

@@ -38,7 +38,7 @@ pub(super) async fn leaves(client: &Client, table: &TableName) -> Result<Vec<Lea
         if kind != "r" {
             return Err(DbError::new(
                 ErrorKind::Refused,
-                format!("{leaf} is no ordinary table (relkind {kind}): its rows cannot be changed in batches"),
+                format!("Table {leaf} is no ordinary table (relkind {kind}): its rows cannot be changed in batches"),
             )
             .hint(format!("Detach {leaf} from {table} for the time of the run.")));
         }
@@ -56,7 +56,7 @@ pub(super) async fn leaves(client: &Client, table: &TableName) -> Result<Vec<Lea
     }
     if leaves.is_empty() && !exists(client, table).await? {
         return Err(
-            DbError::new(ErrorKind::Failed, format!("there is no table {table}"))
+            DbError::new(ErrorKind::Failed, format!("There is no table {table}"))
                 .hint("It was dropped or renamed after the run was planned; put it back, or roll the run back."),
         );
     }

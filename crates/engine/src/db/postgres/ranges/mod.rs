@@ -412,7 +412,7 @@ fn assert_tiled(ranges: &[&RangeRecord]) -> Result<(), DbError> {
             return Err(DbError::new(
                 ErrorKind::Internal,
                 format!(
-                    "the stored ranges of {} leave pages {reached} to {} out",
+                    "The stored ranges of {} leave pages {reached} to {} out",
                     ranges[0].table, upper.begin
                 ),
             ));
@@ -432,7 +432,7 @@ fn record(row: &Row, step: u32, pass: u32) -> Result<RangeRecord, DbError> {
         other => {
             return Err(DbError::new(
                 ErrorKind::Internal,
-                format!("a stored range has the unknown cursor `{other}`"),
+                format!("A stored range has the unknown cursor `{other}`"),
             ));
         }
     };

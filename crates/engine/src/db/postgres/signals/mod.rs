@@ -25,7 +25,7 @@ pub(super) async fn sample(
         "replication_lag" => replication_lag::sample(&session).await,
         unknown => Err(DbError::new(
             ErrorKind::Refused,
-            format!("there is no signal `{unknown}`"),
+            format!("There is no signal `{unknown}`"),
         )),
     }
 }

@@ -41,7 +41,7 @@ pub(crate) async fn command(
             if state.is_final() {
                 return Err(DbError::new(
                     ErrorKind::Refused,
-                    format!("run {run} is {} already", state.name()),
+                    format!("Run {run} is {} already", state.name()),
                 ));
             }
             client

@@ -167,7 +167,7 @@ fn held(run: Uuid, former: &Holder, since: Option<&str>, expires_in: Option<f64>
         ErrorKind::Held {
             holder: holder.clone(),
         },
-        format!("another process holds run {run}: {holder}"),
+        format!("Another process holds run {run}: {holder}"),
     )
 }
 
@@ -237,7 +237,7 @@ async fn release_with(session: &Session, fence: &Fence) -> Result<(), DbError> {
 fn fenced(fence: &Fence) -> DbError {
     DbError::new(
         ErrorKind::Fenced,
-        format!("another process owns run {} now", fence.run),
+        format!("Another process owns run {} now", fence.run),
     )
 }
 

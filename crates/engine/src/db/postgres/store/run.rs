@@ -224,7 +224,7 @@ async fn one(client: &Client, run: Uuid) -> Result<RunRecord, DbError> {
 
 /// The run is not there.
 pub(super) fn no_such(run: Uuid) -> DbError {
-    DbError::new(ErrorKind::Refused, format!("there is no run {run}"))
+    DbError::new(ErrorKind::Refused, format!("There is no run {run}"))
 }
 
 /// Changes a run's record, with the event that tells why.

@@ -115,7 +115,7 @@ pub(crate) async fn exists(client: &Client) -> Result<bool, DbError> {
             Err(DbError::new(
                 ErrorKind::Refused,
                 format!(
-                    "the schema pontoon has version {version}, this binary needs {SCHEMA_VERSION}"
+                    "The schema pontoon has version {version}, this binary needs {SCHEMA_VERSION}"
                 ),
             )
             .hint("Run `pontoon init` to upgrade it."))
@@ -143,7 +143,7 @@ async fn present(client: &Client) -> Result<Present, DbError> {
     if !ours {
         return Err(DbError::new(
             ErrorKind::Refused,
-            format!("the schema pontoon belongs to the role {owner}"),
+            format!("The schema pontoon belongs to the role {owner}"),
         )
         .hint(format!(
             "Connect as {owner}, or GRANT {owner} to the role you connect as."
@@ -167,7 +167,7 @@ fn refuse_newer(version: i32) -> Result<(), DbError> {
     Err(DbError::new(
         ErrorKind::Refused,
         format!(
-            "the schema pontoon has version {version}, written by a newer Pontoon; this one knows {SCHEMA_VERSION}"
+            "The schema pontoon has version {version}, written by a newer Pontoon; this one knows {SCHEMA_VERSION}"
         ),
     )
     .hint("Use the newer binary."))

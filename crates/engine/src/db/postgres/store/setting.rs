@@ -45,7 +45,7 @@ pub(super) fn apply(settings: &mut Settings, key: &str, value: &str) -> Result<(
                 .map(|known| (strsim::damerau_levenshtein(known, unknown), known))
                 .min()
                 .filter(|(distance, _)| *distance <= 4);
-            let error = DbError::new(ErrorKind::Refused, format!("there is no setting `{key}`"));
+            let error = DbError::new(ErrorKind::Refused, format!("There is no setting `{key}`"));
             return Err(match nearest {
                 Some((_, known)) => error.hint(format!("Did you mean `{known}`?")),
                 None => error.hint(format!(

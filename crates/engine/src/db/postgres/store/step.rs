@@ -16,7 +16,7 @@ pub(crate) fn number(no: u32) -> Result<i32, DbError> {
     i32::try_from(no).map_err(|_| {
         DbError::new(
             ErrorKind::Internal,
-            format!("step number {no} is too large"),
+            format!("Step number {no} is too large"),
         )
     })
 }
@@ -81,7 +81,7 @@ pub(crate) async fn update(
             if changed != 1 {
                 return Err(DbError::new(
                     ErrorKind::Internal,
-                    format!("run {} has no step {no}", fence.run),
+                    format!("Run {} has no step {no}", fence.run),
                 ));
             }
             if let Some(event) = &change.event {

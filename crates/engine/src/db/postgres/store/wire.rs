@@ -274,7 +274,7 @@ pub(crate) fn from_value<T: DeserializeOwned>(value: Value, what: &str) -> Resul
     if wire > u64::from(WIRE_VERSION) {
         return Err(DbError::new(
             ErrorKind::Refused,
-            format!("the stored {what} was written by a newer Pontoon (wire {wire}, this binary knows {WIRE_VERSION})"),
+            format!("The stored {what} was written by a newer Pontoon (wire {wire}, this binary knows {WIRE_VERSION})"),
         )
         .hint("Use the newer binary."));
     }

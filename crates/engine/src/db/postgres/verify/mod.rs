@@ -41,7 +41,7 @@ pub(super) async fn verify_chunk(
     if range.cursor != CursorKind::Pages {
         return Err(DbError::new(
             ErrorKind::Internal,
-            "a verify pass goes along pages, and its range does not",
+            "A verify pass goes along pages, and its range does not",
         ));
     }
     let work = Work::fill(&request.verify.mappings);
