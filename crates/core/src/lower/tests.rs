@@ -530,3 +530,28 @@ fn tables_are_named_before_anything_is_known() {
     let plan = parse("  - change_type: {table: users, column: status, to: varchar(10), as: state}");
     assert_eq!(tables(&plan), [TableName::new("public", "users")]);
 }
+
+#[test]
+fn a_preview_tells_everything_before_anything_changes() {
+    let mut table = users();
+    table.triggers.push(Trigger {
+        before: false,
+        on_update: true,
+        ..trigger("audit")
+    });
+    table.publications.push(crate::catalog::Publication {
+        name: "feed".into(),
+        columns: Some(vec!["id".into()]),
+        filtered: false,
+    });
+    let mut plan = parse(
+        "  - rename_column: {table: users, from: email, to: mail}\n  - add_column: {table: users, column: {name: email_lower, type: text, nullable: false}, up: lower(email)}\n  - set_not_null: {table: users, column: status, fill: \"'new'\"}\n  - drop_column: {table: users, column: amount}",
+    );
+    plan.acknowledge.push("trigger:audit".into());
+    plan.gates[0].message = Some("app 4.2 everywhere".into());
+    let catalog = answer(table, &plan);
+    let lowered = lower(&plan, &catalog).expect("the plan lowers");
+    let preview = crate::preview::Preview::new(&plan, &catalog, &lowered);
+    insta::assert_snapshot!("preview_text", preview.render());
+    insta::assert_json_snapshot!("preview_json", preview);
+}
