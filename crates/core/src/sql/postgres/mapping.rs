@@ -212,14 +212,13 @@ pub fn fill_set(mappings: &[Mapping], row: &str) -> Vec<(String, String)> {
         .iter()
         .filter(|mapping| needs_fill(mapping, row) != NEVER)
         .collect();
-    let mut set: Vec<(String, Vec<(String, String)>)> = Vec::new();
+    let mut set: Vec<(String, Vec<Way<'_>>)> = Vec::new();
     for mapping in &filling {
         for (target, expr) in mapping.new.iter().zip(ups(mapping)) {
-            let way = if filling.len() == 1 {
-                (String::new(), expr.on(row))
-            } else {
-                let value = cast(&expr.on(row), &without_modifiers(&target.type_name));
-                (needs_fill(mapping, row), value)
+            let way = Way {
+                mapping,
+                target,
+                expr,
             };
             match set.iter_mut().find(|(name, _)| *name == target.name) {
                 Some((_, ways)) => ways.push(way),
@@ -229,18 +228,60 @@ pub fn fill_set(mappings: &[Mapping], row: &str) -> Vec<(String, String)> {
     }
     set.into_iter()
         .map(|(name, ways)| {
-            if filling.len() == 1 {
-                let value = ways.into_iter().map(|(_, value)| value).collect();
-                return (name, value);
-            }
-            let own = column(row, &name);
-            let whens: String = ways
-                .iter()
-                .map(|(when, value)| format!("WHEN {when} THEN {value} "))
-                .collect();
-            (name, format!("CASE {whens}ELSE {own} END"))
+            let value = match ways.as_slice() {
+                [way] if filling.len() == 1 => way.expr.on(row),
+                [way] => way.alone(row),
+                ways => choice(ways.iter().map(|way| way.when_needed(row)), row, &name),
+            };
+            (name, value)
         })
         .collect()
+}
+
+/// One mapping's value for one column.
+struct Way<'a> {
+    mapping: &'a Mapping,
+    target: &'a MappedColumn,
+    expr: &'a Expr,
+}
+
+impl Way<'_> {
+    fn value(&self, row: &str) -> String {
+        cast(
+            &self.expr.on(row),
+            &without_modifiers(&self.target.type_name),
+        )
+    }
+
+    /// Exact, for a column that another mapping fills as well.
+    fn when_needed(&self, row: &str) -> (String, String) {
+        (needs_fill(self.mapping, row), self.value(row))
+    }
+
+    /// For a column that only this mapping fills, the expression needs to be
+    /// evaluated once: where it gives NULL, a column that is NULL stays so,
+    /// and a derived column that is in step is given what it holds.
+    fn alone(&self, row: &str) -> String {
+        match &self.mapping.rule {
+            Rule::Derived { .. } => self.value(row),
+            Rule::Pair { .. } | Rule::Fill { .. } | Rule::Omitted { .. } => {
+                let empty = all_null(&self.mapping.new, row);
+                choice(
+                    std::iter::once((empty, self.value(row))),
+                    row,
+                    &self.target.name,
+                )
+            }
+        }
+    }
+}
+
+/// The first value whose condition holds, else what the column holds.
+fn choice(ways: impl Iterator<Item = (String, String)>, row: &str, name: &str) -> String {
+    let whens: String = ways
+        .map(|(when, value)| format!("WHEN {when} THEN {value} "))
+        .collect();
+    format!("CASE {whens}ELSE {} END", column(row, name))
 }
 
 /// A verify pass must report the row. Never NULL.

@@ -97,8 +97,7 @@ fn of_several_mappings_each_keeps_its_own_value() {
     assert_eq!(set[1].0, "email_normalized");
     assert_eq!(
         set[1].1,
-        "CASE WHEN (t.\"email_normalized\" IS NOT DISTINCT FROM NULL AND \
-         (lower(t.email)) IS DISTINCT FROM NULL) \
+        "CASE WHEN t.\"email_normalized\" IS NOT DISTINCT FROM NULL \
          THEN (lower(t.email))::character varying ELSE t.\"email_normalized\" END"
     );
 }
