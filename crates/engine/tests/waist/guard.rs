@@ -502,6 +502,42 @@ async fn partitions_and_foreign_key_parents_are_locked_beforehand() {
     }
 }
 
+/// Our process stands still in the middle of a step (SIGSTOP, a dead network):
+/// the server has the whole message, and lets go of the locks by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_in_the_middle() {
+    let (database, direct, client) = with_table().await;
+    run_sql(
+        &client,
+        "CREATE FUNCTION public.slow() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.2); END $$;
+         CREATE EVENT TRIGGER slow ON ddl_command_start WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION public.slow();",
+    )
+    .await;
+    let proxy = TcpProxy::start(database.server()).await.expect("a proxy");
+    let mut held = Held::one(&direct, ddl(vec![add_column("t", "a")])).await;
+    held.pg = postgres(&proxy.url(&database.url()));
+    let probe = probe(&database.url(), "t").await;
+    let (report, ()) = tokio::join!(held.go(), async {
+        until(
+            &client,
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'public.t'::regclass
+                AND mode = 'AccessExclusiveLock' AND granted)",
+        )
+        .await;
+        proxy.hang();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(has_column(&client, "t", "a").await, "done without us");
+        proxy.pass();
+    });
+    assert!(report.expect("hears of it later").hold_ms < 500.0);
+    let stalls = probe.stop().await;
+    within(&stalls, Duration::from_millis(500));
+    assert!(
+        stalls.table.attributed_count > 0,
+        "the test tries nothing:\n{stalls}"
+    );
+}
+
 /// The answer to COMMIT is lost: the record says what happened.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_is_found_in_the_record() {

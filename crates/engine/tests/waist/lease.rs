@@ -1,14 +1,14 @@
 //! Who may act for a run.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pontoon_core::step::Undo;
 use pontoon_engine::db::{Database, ErrorKind, Holder, Live, NewRun, RunFilter};
 use tokio_postgres::Client;
 
-use crate::support::{TTL, elsewhere, fresh, new_run, postgres, program, run_sql, sql, until};
+use crate::support::{
+    TTL, elsewhere, fresh, new_run, postgres, program, run_sql, sql, until, value,
+};
 
 async fn a_run(pg: &pontoon_engine::db::postgres::Postgres) -> NewRun {
     let run = new_run("p", program(vec![(sql("SELECT 1"), Undo::Nothing)]));
@@ -118,31 +118,23 @@ async fn a_dead_holder_on_this_machine_is_taken_over_at_once() {
     assert_eq!(taken.taken_over_from, Some(here(child.id())));
 }
 
-/// A worker that runs fenced transactions of 250 ms, and what became of it.
-async fn worker(
-    client: Client,
-    fenced: String,
-    stop: Arc<AtomicBool>,
-    late: Arc<AtomicU64>,
-) -> bool {
+/// A worker that runs fenced transactions of 250 ms until one fails: at the
+/// fence?
+async fn worker(client: Client, fenced: String) -> bool {
+    let text = format!(
+        "BEGIN ISOLATION LEVEL READ COMMITTED; {fenced}; SELECT pg_sleep(0.25);
+         INSERT INTO public.written DEFAULT VALUES; COMMIT"
+    );
     loop {
-        let text = format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED; {fenced}; SELECT pg_sleep(0.25);
-             INSERT INTO public.written DEFAULT VALUES; COMMIT"
-        );
-        match client.batch_execute(&text).await {
-            Ok(()) => {
-                if stop.load(Ordering::SeqCst) {
-                    late.fetch_add(1, Ordering::SeqCst);
-                }
-            }
-            Err(error) => return error.code().is_some_and(|code| code.code() == "PT409"),
+        if let Err(error) = client.batch_execute(&text).await {
+            return error.code().is_some_and(|code| code.code() == "PT409");
         }
     }
 }
 
-/// Eight workers of a holder that does not know of its death, and a takeover.
-async fn takeover(settings: &str) -> (Duration, u64) {
+/// Eight workers of a holder that does not know of its death, and a takeover:
+/// how long it took, and what they still wrote afterwards.
+async fn takeover(settings: &str) -> (Duration, i64) {
     let (database, pg) = fresh().await;
     let client = database.client().await.expect("a client");
     run_sql(
@@ -159,20 +151,11 @@ async fn takeover(settings: &str) -> (Duration, u64) {
         "SELECT pontoon.fence('{}', '{}')",
         run.id, first.fence.token
     );
-    let (stop, late) = (
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicU64::new(0)),
-    );
     let mut workers = Vec::new();
     for _ in 0..8 {
         let client = database.client().await.expect("a client");
         run_sql(&client, settings).await;
-        workers.push(tokio::spawn(worker(
-            client,
-            fenced.clone(),
-            stop.clone(),
-            late.clone(),
-        )));
+        workers.push(tokio::spawn(worker(client, fenced.clone())));
         tokio::time::sleep(Duration::from_millis(31)).await;
     }
     let begun = Instant::now();
@@ -180,15 +163,15 @@ async fn takeover(settings: &str) -> (Duration, u64) {
         .await
         .expect("takeover");
     let took = begun.elapsed();
-    run_sql(&client, "INSERT INTO public.written DEFAULT VALUES").await;
-    stop.store(true, Ordering::SeqCst);
+    let written = "SELECT count(*) FROM public.written";
+    let before: i64 = value(&client, written).await;
     for worker in workers {
         assert!(
             worker.await.expect("no panic"),
             "each worker ends at the fence"
         );
     }
-    (took, late.load(Ordering::SeqCst))
+    (took, value::<i64>(&client, written).await - before)
 }
 
 #[tokio::test(flavor = "multi_thread")]
