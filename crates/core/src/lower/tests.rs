@@ -509,6 +509,22 @@ fn down_that_fills_a_null_is_refused() {
 }
 
 #[test]
+fn a_foreign_key_between_types_that_cannot_be_compared_is_refused() {
+    let mut table = users();
+    table
+        .indexes
+        .push(super::plain_index("users_pkey", &["id".to_owned()]));
+    let key = |column: &str| {
+        format!(
+            "  - add_foreign_key: {{table: users, name: parent, columns: [{column}], references: {{table: users, columns: [id]}}}}"
+        )
+    };
+    let messages = refusals(table.clone(), &key("email"));
+    assert!(messages[0].contains("cannot compare"), "{messages:?}");
+    compile(table, &key("amount")).expect("integer and bigint can be compared");
+}
+
+#[test]
 fn volatile_expressions_need_the_authors_word() {
     let messages = refusals(
         users(),

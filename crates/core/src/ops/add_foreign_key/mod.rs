@@ -89,6 +89,25 @@ impl Lower for AddForeignKey {
         for column in &self.references.columns {
             lowering.column(&parent, column);
         }
+        for (here, there) in self.columns.iter().zip(&self.references.columns) {
+            let (Some(from), Some(to)) = (table.column(here), parent.column(there)) else {
+                continue;
+            };
+            if family(&from.base_type) != family(&to.base_type) {
+                lowering.invalid(
+                    format!(
+                        "{}.{here} is {} and {}.{there} is {}, which a foreign key cannot compare",
+                        table.name, from.def.type_name, parent.name, to.def.type_name
+                    ),
+                    "Give both the same type first, with `change_type`.",
+                );
+            } else if from.base_type != to.base_type {
+                lowering.note(format!(
+                    "{}.{here} is {} and {}.{there} is {}: every check converts one of them. Consider the same type.",
+                    table.name, from.def.type_name, parent.name, to.def.type_name
+                ));
+            }
+        }
         let key_exists = parent.indexes.iter().any(|index| {
             index.unique
                 && index.valid
@@ -154,5 +173,15 @@ impl Lower for AddForeignKey {
             }),
             Undo::Nothing,
         );
+    }
+}
+
+/// Types of one family have an equality operator between them that an index
+/// supports, which is what a foreign key needs.
+fn family(base_type: &str) -> &str {
+    match base_type {
+        "smallint" | "integer" | "bigint" => "integer",
+        "character varying" | "bpchar" => "text",
+        other => other,
     }
 }
