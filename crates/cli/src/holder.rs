@@ -24,6 +24,7 @@ fn user() -> String {
         .iter()
         .filter_map(|name| std::env::var(name).ok())
         .find(|name| !name.trim().is_empty())
+        .or_else(|| ask("id", &["-un"]))
         .unwrap_or_else(|| "unknown".to_owned())
 }
 

@@ -12,6 +12,29 @@ use crate::error::{Failure, Result};
 /// # Errors
 /// When none or several fit.
 pub(crate) async fn run<D: Database>(db: &D, wanted: Option<&str>) -> Result<RunRecord> {
+    run_or(db, wanted, Otherwise::Nothing).await
+}
+
+/// The same; where no run is unfinished, the newest one.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) async fn run_or_newest<D: Database>(db: &D, wanted: Option<&str>) -> Result<RunRecord> {
+    run_or(db, wanted, Otherwise::Newest).await
+}
+
+/// What is meant where no run is named and none is unfinished.
+#[derive(Clone, Copy)]
+enum Otherwise {
+    Nothing,
+    Newest,
+}
+
+async fn run_or<D: Database>(
+    db: &D,
+    wanted: Option<&str>,
+    otherwise: Otherwise,
+) -> Result<RunRecord> {
     match wanted {
         Some(wanted) => {
             if let Ok(id) = Uuid::try_parse(wanted) {
@@ -20,7 +43,15 @@ pub(crate) async fn run<D: Database>(db: &D, wanted: Option<&str>) -> Result<Run
             }
             one_of(db.runs(&RunFilter::All).await?, wanted)
         }
-        None => the_only(db.runs(&RunFilter::Unfinished).await?),
+        None => {
+            let unfinished = db.runs(&RunFilter::Unfinished).await?;
+            if let (true, Otherwise::Newest) = (unfinished.is_empty(), otherwise)
+                && let Some(newest) = db.runs(&RunFilter::All).await?.into_iter().next()
+            {
+                return Ok(newest);
+            }
+            the_only(unfinished)
+        }
     }
 }
 

@@ -63,6 +63,8 @@ pub(crate) struct Subject<'a> {
     /// What to type to go on after an interruption or a failure; `None`: what
     /// the status says.
     pub(crate) again: Option<String>,
+    /// What it means when the work stops short of an end; `None`: `--until`.
+    pub(crate) stops: Option<&'static str>,
 }
 
 /// Sits: `work` gets a sink and a token, and says how it ended.
@@ -193,10 +195,13 @@ fn last_words(ending: &Ending, last: Option<&StatusRecord>, subject: &Subject<'_
             format!("{run} was rolled back; every write was kept.{}", cost(last)),
             String::new(),
         ),
-        Ending::Until => (
-            format!("{run} stops here, as --until asked."),
-            words::hints(&[], &again),
-        ),
+        Ending::Until => match subject.stops {
+            Some(stops) => (format!("{run} {stops}."), String::new()),
+            None => (
+                format!("{run} stops here, as --until asked."),
+                words::hints(&[], &again),
+            ),
+        },
         Ending::Gate {
             gate,
             message,

@@ -106,10 +106,32 @@ pub(crate) fn hint(text: &str) -> String {
     }
 }
 
+/// Words with which a sentence begins, and no fragment that fits "failed to …".
+const SUBJECTS: [&str; 14] = [
+    "a",
+    "all",
+    "an",
+    "another",
+    "at",
+    "failed",
+    "it",
+    "no",
+    "operation",
+    "some",
+    "step",
+    "the",
+    "there",
+    "this",
+];
+
 /// A failure's message as a sentence. In the crates below, a text that begins
-/// in lower case is a fragment that fits "failed to …".
+/// in lower case is a fragment that fits "failed to …", unless it begins with
+/// its subject.
 pub(crate) fn failure_sentence(text: &str) -> String {
-    if text.starts_with(char::is_lowercase) {
+    let mut words = text.split_whitespace();
+    let first = words.next().unwrap_or_default();
+    let is_run = first == "run" && words.next().is_some_and(|id| Uuid::try_parse(id).is_ok());
+    if text.starts_with(char::is_lowercase) && !SUBJECTS.contains(&first) && !is_run {
         sentence(&format!("failed to {text}"))
     } else {
         sentence(text)
@@ -463,6 +485,28 @@ mod tests {
         assert_eq!(sentence("Done!"), "Done!");
         assert_eq!(hint("see: pontoon history"), "See: pontoon history");
         assert_eq!(hint("check the password"), "Check the password.");
+    }
+
+    #[test]
+    fn fragments_become_sentences_and_sentences_stay() {
+        for (text, sentence) in [
+            (
+                "connect to db:5432: refused",
+                "Failed to connect to db:5432: refused.",
+            ),
+            (
+                "there is no setting `wokers`",
+                "There is no setting `wokers`.",
+            ),
+            (
+                "run 00000000-0000-0000-0000-000000000000 is completed already",
+                "Run 00000000-0000-0000-0000-000000000000 is completed already.",
+            ),
+            ("run step 3: no", "Failed to run step 3: no."),
+            ("The lease was lost.", "The lease was lost."),
+        ] {
+            assert_eq!(failure_sentence(text), sentence);
+        }
     }
 
     #[test]

@@ -249,8 +249,13 @@ async fn the_playgrounds_standby_streams() {
             .expect("the primary answers");
         state = rows.first().map(|row| row.get(0)).unwrap_or_default();
     }
+    let signal = match state.as_str() {
+        "streaming" => nix::sys::signal::Signal::SIGQUIT,
+        // A shell that waits for its child would not end at anything less.
+        _ => nix::sys::signal::Signal::SIGKILL,
+    };
     let pid = nix::unistd::Pid::from_raw(i32::try_from(standby.id()).expect("a pid"));
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGQUIT).expect("it is ours and running");
+    nix::sys::signal::kill(pid, signal).expect("it is ours and running");
     standby.wait().expect("it ends");
     if nix::unistd::geteuid().is_root() {
         // The server's account owns the copy; root may remove it in any case.

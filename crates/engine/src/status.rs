@@ -263,6 +263,9 @@ fn waiting_for(run: &RunRecord, gate: Option<Phase>, old_writes: &OldWrites) -> 
         Some(_) => live(),
         None => Some(format!("a process that {verb}")),
     };
+    if run.pause_requested.is_some() && run.holder.is_none() && !run.state.is_final() {
+        return Some("an operator's resume".into());
+    }
     match run.state {
         RunState::Pending | RunState::Running => somebody("runs it"),
         RunState::RollingBack => somebody("goes on rolling it back"),
@@ -310,9 +313,9 @@ fn reason(run: &RunRecord, gate: Option<Phase>) -> Option<String> {
             })
         })
         .or_else(|| {
-            run.pause_requested.as_ref().map(|by| match run.state {
-                RunState::Paused => format!("paused by {by}"),
-                _ => format!("{by} asked for a pause; the batch under way is finished first"),
+            run.pause_requested.as_ref().map(|by| match run.holder {
+                None => format!("paused by {by}"),
+                Some(_) => format!("{by} asked for a pause; the batch under way is finished first"),
             })
         })
 }

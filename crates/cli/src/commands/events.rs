@@ -38,7 +38,10 @@ struct Line {
 pub(crate) fn run(args: &Args, context: &Context) -> Result {
     context.block_on(async {
         let db = session::database(context, None)?;
-        let run = pick::run(&db, args.run.run.as_deref()).await?.new.id;
+        let run = pick::run_or_newest(&db, args.run.run.as_deref())
+            .await?
+            .new
+            .id;
         let mut told = 0;
         loop {
             // The state first: what happened before it became final is then

@@ -25,15 +25,19 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result {
     sitting::streamed(context, |told| {
         context.block_on(async {
             let db = session::database(context, None)?;
-            let run = pick::run(&db, args.run.run.as_deref()).await?;
+            // A run that has completed says so itself, which tells more than that
+            // there is none to take back.
+            let run = pick::run_or_newest(&db, args.run.run.as_deref()).await?;
             let id = run.new.id;
-            confirm(
+            if !run.state.is_final() {
+                confirm(
                 context,
                 &format!(
                     "Take back run {id} of {} in database {}? Application versions that use the new shape stop working. [y/N] ",
                     run.new.plan, run.database
                 ),
             )?;
+            }
             let options = RunOptions {
                 holder: holder::here(),
                 until_gate: None,
@@ -45,6 +49,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result {
                 run: Some(id),
                 plan_file: None,
                 again: Some(format!("pontoon rollback {id}")),
+                stops: None,
             };
             sitting::sit(context, &db, subject, told, |sink, cancel| async {
                 let sitting = engine::rollback(&db, id, options, sink, cancel).await?;

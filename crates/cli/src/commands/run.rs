@@ -69,6 +69,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result {
                 run: unfinished.map(|run| run.new.id),
                 plan_file: Some(&plan_file),
                 again: Some(again(args, context, &plan_file)),
+                stops: None,
             };
             sitting::sit(context, &db, subject, told, |sink, cancel| async {
                 let sitting = engine::run(&db, &plan, options, sink, cancel).await?;

@@ -34,6 +34,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result {
                 run: Some(run),
                 plan_file: None,
                 again: Some(format!("pontoon verify {run}")),
+                stops: Some("is verified: every row has both shapes in step"),
             };
             sitting::sit(context, &db, subject, told, |sink, cancel| async {
                 let (ending, _) = engine::verify(&db, run, options, sink, cancel).await?;

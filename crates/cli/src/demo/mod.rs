@@ -35,6 +35,8 @@ const PLAN: &str = "demo";
 const MAX_LOCK_DURATION: Duration = Duration::from_millis(500);
 /// How far the backfill gets before the kill.
 const KILL_AT_PERCENT: u64 = 40;
+/// Connections are made and caches filled before anything is measured.
+const WARM_UP: Duration = Duration::from_secs(1);
 /// The application alone, before the plan and after it.
 const ALONE: Duration = Duration::from_secs(5);
 /// Both versions of the application together, at the gate.
@@ -139,6 +141,7 @@ impl Play<'_> {
         self.say(
             "The application's old version works on the table; this is its life before the change.",
         );
+        tokio::time::sleep(WARM_UP).await;
         app.mark("before");
         tokio::time::sleep(ALONE).await;
 
