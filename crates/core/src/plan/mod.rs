@@ -2,7 +2,7 @@
 //!
 //! A file is read in four strides. [`node`] makes a tree of the YAML that
 //! remembers where everything stands; [`shape`] holds the tree against the
-//! JSON Schema that is derived from [`file`] and the operations, key by key;
+//! JSON Schema that is derived from [`mod@file`] and the operations, key by key;
 //! [`operations`] and [`conflicts`] judge what a schema cannot say; and only
 //! what passed becomes a [`Plan`]. Every finding is a [`Diagnostic`] that
 //! points at the exact field, and all of a file's findings come at once.

@@ -2,7 +2,7 @@
 //! back.
 //!
 //! [`transition`] says what comes next, purely. [`drive`] does it under a
-//! [lease](lease), and records how each sitting ended. Whatever happens to
+//! [`lease`], and records how each sitting ended. Whatever happens to
 //! the process, what it was doing is found again in the database: a
 //! transactional step commits with its record, a batch with its cursor, and
 //! everything else is judged by looking at the catalog.

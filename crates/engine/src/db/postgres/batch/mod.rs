@@ -1,6 +1,6 @@
 //! One batch: one message, one transaction.
 //!
-//! The message is `BEGIN`, the settings and the fence (see [`prologue`]),
+//! The message is `BEGIN`, the settings and the fence (see [`mod@prologue`]),
 //! then one `DO` block that changes rows and writes cursor and counts, then
 //! the block's report and `COMMIT`. The server gets it whole, so no pause of
 //! ours can hold a row's lock.

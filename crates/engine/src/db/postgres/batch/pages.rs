@@ -16,7 +16,7 @@
 //!    its limit.
 //!
 //! No step waits for a row longer than 1 ms, and the whole block is younger
-//! than `deadlock_timeout` when it ends (see [`super::prologue`]), so no
+//! than `deadlock_timeout` when it ends (see [`mod@super::prologue`]), so no
 //! application session can find itself in a deadlock with it.
 
 use pontoon_core::name::TableName;

@@ -8,7 +8,7 @@
 //!    qualified. PostgreSQL's own describing functions (`pg_get_expr` and the
 //!    like) look at the present and not at the snapshot; when something is
 //!    dropped under our eyes they fail, and the whole reading is repeated.
-//! 2. The [questions](questions), when there are any: parsed against
+//! 2. The [`questions`], when there are any: parsed against
 //!    temporary tables, and always rolled back.
 //!
 //! No lock is held on the tables that are read, beyond the ACCESS SHARE locks
