@@ -5,6 +5,7 @@
 //! A chunk is one transaction, so a worker can stop between any two. Memory
 //! is constant: a worker holds one range and nothing of its rows.
 
+mod progress;
 mod size;
 
 use std::collections::{HashMap, VecDeque};
@@ -24,10 +25,14 @@ use crate::throttle::Throttle;
 
 use size::BatchSize;
 
+pub(crate) use progress::{PROGRESS, Speed, Tally};
+
 /// How long the database may be out of reach before the sitting ends.
 const OUT_OF_REACH: Duration = Duration::from_secs(120);
 /// Tries of the smallest batch before it is called impossible.
 const LEAST_TRIES: u32 = 5;
+/// The pause before a smaller batch is tried.
+const SMALLER: Duration = Duration::from_millis(20);
 /// How long a range rests when others hold all the rows it has left.
 const CONTENDED: Duration = Duration::from_millis(100);
 /// The same, at most.
@@ -167,6 +172,19 @@ where
         self.halt.is_cancelled() || self.cancel.is_cancelled()
     }
 
+    /// The settings ask for fewer workers now.
+    fn is_superfluous(&self, number: u32) -> bool {
+        number >= self.settings.borrow().backfill.workers.max(1)
+    }
+
+    /// Waits until no signal holds. `false`: it is time to stop.
+    async fn may_go_on(&self) -> bool {
+        tokio::select! {
+            pass = self.throttle.pass(self.cancel) => pass,
+            () = self.halt.cancelled() => false,
+        }
+    }
+
     fn is_empty(&self) -> bool {
         lock(&self.queue).is_empty()
     }
@@ -175,8 +193,7 @@ where
     async fn worker(&self, number: u32) -> Result<(), DbError> {
         let mut tries = Tries::default();
         loop {
-            let superfluous = number >= self.settings.borrow().backfill.workers.max(1);
-            if self.stopping() || superfluous {
+            if self.stopping() || self.is_superfluous(number) {
                 return Ok(());
             }
             let taken = lock(&self.queue).pop_front();
@@ -188,7 +205,7 @@ where
                 () = self.halt.cancelled() => {}
                 () = self.cancel.cancelled() => {}
             }
-            match self.range(range, &mut tries).await? {
+            match self.range(number, range, &mut tries).await? {
                 Rest::Done => {}
                 Rest::Later(range, pause) => {
                     lock(&self.queue).push_back((*range, Instant::now() + pause));
@@ -199,11 +216,16 @@ where
 
     /// Works on one range until it is done, is told to stop, or has nothing
     /// left but rows that others hold.
-    async fn range(&self, mut range: RangeRecord, tries: &mut Tries) -> Result<Rest, DbError> {
+    async fn range(
+        &self,
+        number: u32,
+        mut range: RangeRecord,
+        tries: &mut Tries,
+    ) -> Result<Rest, DbError> {
         let mut contended = CONTENDED;
         let mut limited: Option<u64> = None;
         loop {
-            if self.stopping() || !self.throttle.pass(self.cancel).await {
+            if self.stopping() || self.is_superfluous(number) || !self.may_go_on().await {
                 return Ok(Rest::Later(Box::new(range), Duration::ZERO));
             }
             let cap = self.settings.borrow().limits.max_batch_rows;
@@ -284,7 +306,11 @@ where
                     size.timed_out(cap);
                     least
                 });
-                if least && tries.count >= LEAST_TRIES {
+                if !least {
+                    self.rest(&error, SMALLER).await;
+                    return Ok(());
+                }
+                if tries.count >= LEAST_TRIES {
                     return Err(exhausted(error, range));
                 }
             }
@@ -308,6 +334,12 @@ where
         let Some(pause) = tries.next(patience) else {
             return Err(error);
         };
+        self.rest(&error, pause).await;
+        Ok(())
+    }
+
+    /// Waits before the next try, and says so.
+    async fn rest(&self, error: &DbError, pause: Duration) {
         self.sink.emit(Event::Retrying {
             error: error.to_string(),
             after_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
@@ -317,7 +349,6 @@ where
             () = self.halt.cancelled() => {}
             () = self.cancel.cancelled() => {}
         }
-        Ok(())
     }
 }
 
@@ -383,79 +414,5 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How fast something goes, over the last seconds.
-#[derive(Debug)]
-pub(crate) struct Speed {
-    window: VecDeque<(Instant, u64, u64)>,
-}
-
-/// The window of [`Speed`].
-const WINDOW: Duration = Duration::from_secs(5);
-/// Progress is told at most this often.
-pub(crate) const PROGRESS: Duration = Duration::from_millis(250);
-
-impl Speed {
-    /// Nothing is known yet.
-    pub(crate) fn new(rows: u64, pages: u64) -> Self {
-        Self {
-            window: VecDeque::from([(Instant::now(), rows, pages)]),
-        }
-    }
-
-    /// Counts as of now; returns rows and pages per second.
-    #[expect(clippy::cast_precision_loss, reason = "a speed is an estimate")]
-    pub(crate) fn observe(&mut self, rows: u64, pages: u64) -> (f64, f64) {
-        let now = Instant::now();
-        while self.window.len() > 1
-            && self
-                .window
-                .front()
-                .is_some_and(|(at, _, _)| now.duration_since(*at) > WINDOW)
-        {
-            self.window.pop_front();
-        }
-        let (at, rows_then, pages_then) =
-            self.window.front().copied().unwrap_or((now, rows, pages));
-        self.window.push_back((now, rows, pages));
-        let seconds = now.duration_since(at).as_secs_f64().max(0.001);
-        (
-            rows.saturating_sub(rows_then) as f64 / seconds,
-            pages.saturating_sub(pages_then) as f64 / seconds,
-        )
-    }
-}
-
-/// Ranges as they stand, by number: what progress is computed from.
-#[derive(Debug)]
-pub(crate) struct Tally {
-    ranges: Mutex<HashMap<u32, RangeRecord>>,
-}
-
-impl Tally {
-    /// The ranges at the start.
-    pub(crate) fn new(ranges: &[RangeRecord]) -> Self {
-        Self {
-            ranges: Mutex::new(
-                ranges
-                    .iter()
-                    .map(|range| (range.no, range.clone()))
-                    .collect(),
-            ),
-        }
-    }
-
-    /// A range has moved.
-    pub(crate) fn put(&self, range: &RangeRecord) {
-        lock(&self.ranges).insert(range.no, range.clone());
-    }
-
-    /// All ranges as they stand.
-    pub(crate) fn all(&self) -> Vec<RangeRecord> {
-        lock(&self.ranges).values().cloned().collect()
-    }
-
-    /// The sum of something over all ranges.
-    pub(crate) fn sum(&self, of: impl Fn(&RangeRecord) -> u64) -> u64 {
-        lock(&self.ranges).values().map(of).sum()
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -61,6 +61,16 @@ impl Throttle {
         Self { held, stop }
     }
 
+    /// One that never holds, for tests of what it would hold.
+    #[cfg(test)]
+    pub(crate) fn open() -> Self {
+        let (_, held) = watch::channel(Some(Vec::new()));
+        Self {
+            held,
+            stop: CancellationToken::new(),
+        }
+    }
+
     /// Waits until nothing holds. `false`: it was told to stop.
     pub(crate) async fn pass(&self, cancel: &CancellationToken) -> bool {
         let mut held = self.held.clone();

@@ -105,6 +105,150 @@ async fn deadlock_app_waited_first() {
     }
 }
 
+/// A batch needs a unique value that the application has written and not yet
+/// committed, while the application waits for a row of the batch.
+#[tokio::test]
+async fn deadlock_unique_wait() {
+    let bed = Bed::new(
+        "CREATE TABLE t (id int PRIMARY KEY, name text, lower_name text UNIQUE);
+         INSERT INTO t SELECT g, 'N' || g FROM generate_series(1, 8) g;",
+    )
+    .await;
+    let work = filling("t", lower_name());
+    let range = bed.ranges(&work).await.remove(0);
+    let app = bed.session().await;
+    app.batch_execute("BEGIN; INSERT INTO t VALUES (100, 'x', 'n5')")
+        .await
+        .expect("a value");
+    let (batch, app) = tokio::join!(bed.batch(&work, &range, 100), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        app.batch_execute("UPDATE t SET name = 'app' WHERE id = 1; COMMIT")
+            .await
+    });
+    app.expect("the application is nobody's victim");
+    let error = batch.expect_err("the value is taken, or was for too long");
+    let code = error.code.as_deref().unwrap_or_default().to_owned();
+    assert!(
+        ["55P03", "57014", "23505"].contains(&code.as_str()),
+        "{error}"
+    );
+}
+
+/// A row of the batch points to a parent row that the application holds,
+/// which in turn waits for a row of the batch.
+#[tokio::test]
+async fn deadlock_foreign_key_wait() {
+    let bed = Bed::new(
+        "CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent SELECT generate_series(1, 9);
+         CREATE TABLE t (id int PRIMARY KEY, name text, parent_id int REFERENCES parent);
+         INSERT INTO t SELECT g, g::text FROM generate_series(1, 9) g;",
+    )
+    .await;
+    let work = filling(
+        "t",
+        vec![crate::support::fill(
+            "name",
+            ("parent_id", "integer"),
+            "({name})::integer",
+        )],
+    );
+    let range = bed.ranges(&work).await.remove(0);
+    let app = bed.session().await;
+    app.batch_execute("BEGIN; SELECT FROM parent WHERE id = 9 FOR UPDATE")
+        .await
+        .expect("a parent");
+    let (batch, app) = tokio::join!(bed.batch(&work, &range, 100), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        app.batch_execute("UPDATE t SET name = '1' WHERE id = 1; COMMIT")
+            .await
+    });
+    app.expect("the application is nobody's victim");
+    if let Err(error) = batch {
+        let code = error.code.as_deref().unwrap_or_default();
+        assert!(["55P03", "57014"].contains(&code), "{error}");
+    }
+    bed.finish(&work, 100).await;
+    assert_eq!(
+        bed.count("SELECT count(*) FROM t WHERE parent_id IS NULL")
+            .await,
+        0
+    );
+}
+
+/// Clients with think time, locks in one order and a few hot rows: batches
+/// beside them cost next to nothing. Short windows alternate, so that the
+/// machine's other work meets both kinds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn contended_rows() {
+    let bed = Bed::new(
+        "CREATE TABLE t (id int PRIMARY KEY, name text, lower_name text, n int DEFAULT 0) WITH (fillfactor = 50);
+         INSERT INTO t SELECT g, 'N' || g FROM generate_series(1, 2000) g;",
+    )
+    .await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let done = Arc::new(AtomicU64::new(0));
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let session = bed.session().await;
+        let (stop, done) = (stop.clone(), done.clone());
+        clients.spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                let hot = rand::random_range(1..=10);
+                let cold = rand::random_range(11..=2000);
+                session
+                    .batch_execute(&format!(
+                        "BEGIN; UPDATE t SET n = n + 1, lower_name = NULL WHERE id = {hot};
+                         UPDATE t SET n = n + 1, lower_name = NULL WHERE id = {cold}; COMMIT"
+                    ))
+                    .await
+                    .expect("no 40P01");
+                done.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(30)).await;
+            }
+        });
+    }
+    let work = filling("t", lower_name());
+    let (mut alone, mut beside, mut changed) = (0, 0, 0);
+    let mut pass = 0;
+    for window in 0..16 {
+        let before = done.load(Ordering::Relaxed);
+        let end = Instant::now() + Duration::from_millis(300);
+        if window % 2 == 0 {
+            tokio::time::sleep_until(end.into()).await;
+            alone += done.load(Ordering::Relaxed) - before;
+            continue;
+        }
+        while Instant::now() < end {
+            let mut scan = bed.scan(&work);
+            scan.pass = pass;
+            pass += 1;
+            let ranges = pontoon_engine::db::Database::ranges(&bed.pg, &bed.fence, &scan)
+                .await
+                .expect("ranges");
+            for mut range in ranges {
+                while !range.done && Instant::now() < end {
+                    let report = bed.batch(&work, &range, 500).await.expect("a batch");
+                    changed += report.changed;
+                    range = report.range;
+                    // As the driver does where somebody holds rows, and between batches of this size.
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+        }
+        beside += done.load(Ordering::Relaxed) - before;
+    }
+    stop.store(true, Ordering::Relaxed);
+    while let Some(ended) = clients.join_next().await {
+        ended.expect("no client failed");
+    }
+    assert!(changed > 500, "{changed}");
+    // The bench measures this exactly; a test shares its machine with others.
+    assert!(
+        beside * 100 >= alone * 75,
+        "{beside} beside batches, {alone} alone"
+    );
+}
+
 /// Transactions that lock rows against our order, under continuous batches.
 #[tokio::test]
 async fn opposite_lock_orders() {
