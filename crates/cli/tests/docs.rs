@@ -1,0 +1,80 @@
+//! The pages of operations in `docs/` are made from those beside the code.
+//!
+//! `UPDATE_DOCS=1 cargo test --package pontoon --test docs` writes them.
+
+use std::path::{Path, PathBuf};
+
+use pontoon_core::ops;
+
+fn docs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
+}
+
+fn assert_current(path: &Path, text: &str) {
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::create_dir_all(path.parent().expect("it has a folder")).expect("a folder");
+        std::fs::write(path, text).expect("a file");
+    }
+    let found = std::fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(
+        found,
+        text,
+        "{} is stale; run UPDATE_DOCS=1 cargo test --package pontoon --test docs",
+        path.display()
+    );
+}
+
+#[test]
+fn every_operation_has_its_page() {
+    let folder = docs().join("operations");
+    let mut index = String::from(
+        "# Operations\n\nEach page stands beside the operation's code; these are copies with the example.\n\n",
+    );
+    for operation in ops::ALL {
+        let page = format!(
+            "{}\n\n## Example\n\n```yaml\n{}\n```\n",
+            operation.page.trim_end(),
+            operation.example.trim_end()
+        );
+        assert_current(&folder.join(format!("{}.md", operation.name)), &page);
+        index.push_str(&format!("- [`{0}`]({0}.md)\n", operation.name));
+    }
+    assert_current(&folder.join("README.md"), &index);
+    let pages = std::fs::read_dir(&folder)
+        .expect("the folder exists")
+        .count();
+    assert_eq!(pages, ops::ALL.len() + 1, "a page has no operation");
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let top = docs().join("..");
+    let mut files = vec![
+        top.join("README.md"),
+        top.join("ARCHITECTURE.md"),
+        top.join("examples/README.md"),
+    ];
+    for folder in [docs(), docs().join("decisions"), docs().join("operations")] {
+        for entry in std::fs::read_dir(&folder).expect("the folder exists") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_some_and(|extension| extension == "md") {
+                files.push(path);
+            }
+        }
+    }
+    let mut links = 0;
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("a file");
+        for piece in text.split("](").skip(1) {
+            let target = piece.split(')').next().unwrap_or_default();
+            if target.contains("://") || target.starts_with('#') {
+                continue;
+            }
+            let path = target.split('#').next().unwrap_or(target);
+            let folder = file.parent().expect("it has a folder");
+            assert!(folder.join(path).exists(), "{}: {target}", file.display());
+            links += 1;
+        }
+    }
+    assert!(links > 10, "{links}");
+}
