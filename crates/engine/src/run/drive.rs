@@ -19,6 +19,7 @@ use crate::verify;
 use super::api::{Ending, RunError, RunOptions};
 use super::lease::{self, Kept};
 use super::observe::{self, Observer};
+use super::positions;
 use super::transition::{self, Back, Next, Until};
 
 /// A verify pass that was voided by a rewrite or a new partition is repeated
@@ -76,6 +77,10 @@ pub(crate) async fn sit<D: Database>(
     failpoint::reach("lease.taken");
     let (observer, durable) = Observer::new();
     let sink = observer.tee(sink);
+    sink.emit(Event::LeaseTaken {
+        epoch: acquired.fence.epoch,
+        taken_over_from: acquired.taken_over_from.as_ref().map(lease::describe),
+    });
     let writer = tokio::spawn(observe::store(db.clone(), acquired.fence.clone(), durable));
     // Limits, throttle and gates may change between sittings.
     let change = RunChange {
@@ -277,8 +282,16 @@ impl<D: Database> Driver<'_, D> {
             let gates = record.new.settings.gates.clone();
             match transition::next(&steps, &gates, approved, until) {
                 Next::Complete => {
-                    if record.state != RunState::Completed {
-                        self.complete().await?;
+                    match record.state {
+                        // The cutover has said so in its own transaction.
+                        RunState::Completed => self.tell_completed().await?,
+                        RunState::Pending
+                        | RunState::Running
+                        | RunState::Waiting
+                        | RunState::Paused
+                        | RunState::Failed
+                        | RunState::RollingBack
+                        | RunState::RolledBack => self.complete().await?,
                     }
                     return Ok(Ending::Completed);
                 }
@@ -287,14 +300,16 @@ impl<D: Database> Driver<'_, D> {
                     return Ok(Ending::Until);
                 }
                 Next::Gate(gate) => {
-                    if let Some(ending) = self.stand_at(&record, &gate, None).await? {
+                    if let Some(ending) = self.stand_at(&record, &steps, &gate, None).await? {
                         return Ok(ending);
                     }
                 }
                 Next::Step(index) => {
                     let step = &steps[index];
                     if let Some((gate, unmet)) = self.unmet(&record, &steps, step).await? {
-                        if let Some(ending) = self.stand_at(&record, &gate, Some(unmet)).await? {
+                        if let Some(ending) =
+                            self.stand_at(&record, &steps, &gate, Some(unmet)).await?
+                        {
                             return Ok(ending);
                         }
                         continue;
@@ -351,13 +366,16 @@ impl<D: Database> Driver<'_, D> {
             gate: Some(None),
             reason: Some(None),
             error: Some(None),
-            event: Some(Event::StateChanged {
-                state: RunState::Completed.name().to_owned(),
-                reason: None,
-            }),
+            event: Some(completed()),
             ..RunChange::default()
         })
         .await
+    }
+
+    async fn tell_completed(&self) -> Result<(), RunError> {
+        let event = completed();
+        self.sink.emit(event.clone());
+        Ok(self.db.append_event(self.fence(), &event).await?)
     }
 
     /// Leaves the run so that `run` goes on.
@@ -378,6 +396,7 @@ impl<D: Database> Driver<'_, D> {
     async fn stand_at(
         &self,
         record: &RunRecord,
+        steps: &[StepRecord],
         gate: &Gate,
         unmet: Option<String>,
     ) -> Result<Option<Ending>, RunError> {
@@ -394,6 +413,9 @@ impl<D: Database> Driver<'_, D> {
                 ..RunChange::default()
             })
             .await?;
+            if let Some(message) = positions::warning(gate, steps) {
+                self.sink.emit(Event::Warning { message });
+            }
             failpoint::reach("gate");
         }
         if !self.options.wait_gates {
@@ -775,6 +797,13 @@ impl<D: Database> Driver<'_, D> {
             }
             backfill::Outcome::Interrupted => Ok(self.interrupted()?),
         }
+    }
+}
+
+fn completed() -> Event {
+    Event::StateChanged {
+        state: RunState::Completed.name().to_owned(),
+        reason: None,
     }
 }
 

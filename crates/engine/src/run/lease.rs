@@ -24,6 +24,10 @@ use super::observe::Observer;
 pub(crate) const TTL: Duration = Duration::from_secs(15);
 /// How often it is renewed.
 const HEARTBEAT: Duration = Duration::from_secs(2);
+/// The first renewal comes sooner: whoever looks shall see something move.
+const FIRST_BEAT: Duration = Duration::from_millis(250);
+/// The last one, which tells what the sitting did, may take this long.
+const LAST_BEAT: Duration = Duration::from_secs(2);
 /// When local trust ends, counted from the last renewal.
 const TRUST: Duration = Duration::from_secs(12);
 
@@ -40,13 +44,7 @@ pub(crate) async fn acquire<D: Database>(
     let mut told = false;
     loop {
         let error = match db.acquire(run, holder, TTL).await {
-            Ok(acquired) => {
-                sink.emit(Event::LeaseTaken {
-                    epoch: acquired.fence.epoch,
-                    taken_over_from: acquired.taken_over_from.as_ref().map(describe),
-                });
-                return Ok(acquired);
-            }
+            Ok(acquired) => return Ok(acquired),
             Err(error) => error,
         };
         let ErrorKind::Held { holder: other } = &error.kind else {
@@ -150,11 +148,13 @@ async fn heartbeat<D: Database>(
     stop: CancellationToken,
 ) {
     let mut trusted_since = Instant::now();
+    let mut pause = FIRST_BEAT;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(HEARTBEAT) => {}
-            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => break,
         }
+        pause = HEARTBEAT;
         let before = Instant::now();
         let deadline = trusted_since + TRUST;
         let beat = async {
@@ -164,7 +164,7 @@ async fn heartbeat<D: Database>(
         };
         let outcome = tokio::select! {
             outcome = tokio::time::timeout_at(deadline, beat) => outcome,
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
         };
         match outcome {
             Ok(Ok(stored)) => {
@@ -196,6 +196,12 @@ async fn heartbeat<D: Database>(
                 return;
             }
         }
+    }
+    // `status` shows this until the next sitting begins.
+    let live = observer.live();
+    let last = tokio::time::timeout(LAST_BEAT, db.renew(&fence, TTL, &live)).await;
+    if !matches!(last, Ok(Ok(()))) {
+        tracing::debug!("the last heartbeat was lost: {last:?}");
     }
 }
 

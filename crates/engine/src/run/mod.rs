@@ -11,6 +11,7 @@ mod api;
 mod drive;
 mod lease;
 mod observe;
+mod positions;
 mod start;
 mod transition;
 

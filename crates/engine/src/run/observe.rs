@@ -128,7 +128,6 @@ fn is_stored_on_its_own(event: &Event) -> bool {
         Event::Held { .. }
         | Event::HoldEnded { .. }
         | Event::BackfillRestarted { .. }
-        | Event::VerifyFinished(_)
         | Event::LockWaiting { .. }
         | Event::LeaseTaken { .. }
         | Event::RunResumed { .. }
@@ -141,6 +140,7 @@ fn is_stored_on_its_own(event: &Event) -> bool {
         | Event::StepFinished { .. }
         | Event::BackfillProgress(_)
         | Event::VerifyProgress(_)
+        | Event::VerifyFinished(_)
         | Event::GateReached { .. }
         | Event::GateApproved { .. }
         | Event::Command { .. }

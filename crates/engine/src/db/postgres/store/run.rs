@@ -14,6 +14,7 @@ use super::step::number;
 use super::wire::{self, WireError, WireHolder, WireRun, WireSettings, WireStep};
 use super::{event, schema};
 use crate::db::{DbError, ErrorKind, Fence, Live, NewRun, RunChange, RunFilter, RunRecord};
+use crate::event::Event;
 
 /// Runs, newest first.
 pub(crate) async fn runs(
@@ -182,7 +183,12 @@ pub(crate) async fn create(database: &Postgres, run: &NewRun) -> Result<RunRecor
                 )
                 .await
                 .map_err(failed)?;
-            Ok(())
+            let started = Event::RunStarted {
+                plan: run.plan.clone(),
+                version: run.version.clone(),
+                steps: u32::try_from(steps.len()).unwrap_or(u32::MAX),
+            };
+            event::insert(client, run.id, &started, None).await
         })
         .await;
     if let Err(error) = written {
