@@ -5,10 +5,19 @@
 #![expect(clippy::print_stderr, reason = "a matrix says which cases it has run")]
 
 mod bad_input;
+mod contention;
+mod deadlock;
 mod kill;
 mod limits;
+mod operations;
+mod redteam;
+mod resources;
+mod roles;
 mod rollback;
+mod scene;
 mod stall;
+mod tables;
+mod takeover;
 
 /// The versions to run on.
 fn versions() -> Vec<u32> {

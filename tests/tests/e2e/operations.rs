@@ -1,0 +1,467 @@
+//! Every operation: to its end, where the catalog must be what the same
+//! change by hand makes of it, and back from the gate and from the last step,
+//! where it must be what it was. Neither comparison uses Pontoon's catalog.
+
+use std::time::Duration;
+
+use pontoon_sandbox::dump::{CatalogDump, DumpOptions, pg_dump};
+use pontoon_tests::wait_for_silence;
+
+use super::scene::{Scene, plan, text};
+
+const SETUP: &str = "
+    CREATE TABLE parents (id bigint PRIMARY KEY, code text UNIQUE);
+    CREATE TABLE items (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        parent bigint,
+        name text NOT NULL DEFAULT 'none',
+        size integer DEFAULT 7,
+        weight integer NOT NULL,
+        note text,
+        age integer CONSTRAINT age_positive CHECK (age > 0),
+        code text CONSTRAINT items_code UNIQUE,
+        owner bigint CONSTRAINT items_owner REFERENCES parents ON DELETE CASCADE
+    );
+    CREATE TABLE labels (id integer PRIMARY KEY, label varchar(20));
+    CREATE INDEX items_note ON items (note) WHERE size > 3;
+    COMMENT ON COLUMN items.size IS 'in cm';
+    COMMENT ON COLUMN items.name IS 'as printed';
+    GRANT SELECT (name, size), UPDATE (name) ON items TO PUBLIC;
+    INSERT INTO parents SELECT g, 'p' || g FROM generate_series(1, 20) g;
+    INSERT INTO items (parent, name, size, weight, note, age, code, owner)
+        SELECT g % 20 + 1, 'Name ' || g, nullif(g % 50, 0), g, CASE WHEN g % 3 > 0 THEN 'n' || g END, g, 'c' || g, g % 20 + 1
+        FROM generate_series(1, 600) g;
+    INSERT INTO labels VALUES (1, 'one');
+    ANALYZE";
+
+/// One operation on the tables of [`SETUP`].
+struct Case {
+    operations: &'static str,
+    /// What must have led to the same catalog.
+    by_hand: &'static str,
+    /// Writes of old versions, which work at the gate and stay.
+    old: &'static str,
+    /// Writes of new versions, likewise.
+    new: &'static str,
+    /// Queries that give true at the end.
+    holds: &'static [&'static str],
+}
+
+const CASES: &[Case] = &[
+    Case {
+        operations: "- create_table: {table: tags, columns: [{name: id, type: bigint, identity: always}, {name: item, type: bigint, nullable: false}, {name: label, type: text, default: \"'x'\", comment: a word}], primary_key: [id], comment: words}",
+        by_hand: "CREATE TABLE tags (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, item bigint NOT NULL, label text DEFAULT 'x');
+                  COMMENT ON TABLE tags IS 'words'; COMMENT ON COLUMN tags.label IS 'a word'",
+        old: "",
+        new: "INSERT INTO tags (item) VALUES (1)",
+        holds: &["SELECT label = 'x' FROM tags"],
+    },
+    Case {
+        operations: "- drop_table: {table: labels}",
+        by_hand: "DROP TABLE labels",
+        old: "INSERT INTO labels VALUES (2, 'two')",
+        new: "",
+        holds: &[],
+    },
+    Case {
+        operations: "- add_column: {table: items, column: {name: colour, type: text, nullable: false, default: \"'red'\", comment: of the hull}}",
+        by_hand: "ALTER TABLE items ADD COLUMN colour text NOT NULL DEFAULT 'red'; COMMENT ON COLUMN items.colour IS 'of the hull'",
+        old: "INSERT INTO items (weight) VALUES (1)",
+        new: "INSERT INTO items (weight, colour) VALUES (1, 'blue')",
+        holds: &["SELECT bool_and(colour IN ('red', 'blue')) FROM items"],
+    },
+    Case {
+        operations: "- add_column: {table: items, column: {name: normalized, type: text, nullable: false, default: \"'?'\"}, up: lower(name)}",
+        by_hand: "ALTER TABLE items ADD COLUMN normalized text; UPDATE items SET normalized = lower(name); ALTER TABLE items ALTER normalized SET NOT NULL, ALTER normalized SET DEFAULT '?'",
+        old: "INSERT INTO items (name, weight) VALUES ('OLD', 1); UPDATE items SET name = 'UPDATED' WHERE id = 5",
+        new: "INSERT INTO items (name, normalized, weight) VALUES ('New', 'own', 1)",
+        holds: &["SELECT bool_and(normalized = lower(name) OR normalized = 'own') FROM items"],
+    },
+    Case {
+        operations: "- add_column: {table: items, column: {name: density, type: numeric}, up: \"weight / nullif(size, 0)::numeric\", derived: true}",
+        by_hand: "ALTER TABLE items ADD COLUMN density numeric",
+        old: "UPDATE items SET weight = 1000 WHERE id = 5; INSERT INTO items (weight, size) VALUES (10, 4)",
+        new: "UPDATE items SET density = -1 WHERE id = 6",
+        holds: &["SELECT bool_and(density IS NOT DISTINCT FROM weight / nullif(size, 0)::numeric) FROM items"],
+    },
+    Case {
+        operations: "- drop_column: {table: items, column: weight, down: \"coalesce(size, 1)\"}",
+        by_hand: "ALTER TABLE items DROP COLUMN weight",
+        old: "INSERT INTO items (weight) VALUES (3); SELECT weight FROM items",
+        new: "INSERT INTO items (name) VALUES ('without')",
+        holds: &[],
+    },
+    Case {
+        operations: "- rename_column: {table: items, from: name, to: title}",
+        by_hand: "ALTER TABLE items RENAME COLUMN name TO title",
+        old: "INSERT INTO items (name, weight) VALUES ('by old', 1); UPDATE items SET name = 'old' WHERE id = 5",
+        new: "INSERT INTO items (title, weight) VALUES ('by new', 1); UPDATE items SET title = 'new' WHERE id = 6; INSERT INTO items (weight) VALUES (77)",
+        holds: &[
+            "SELECT count(*) = 5 FROM items WHERE title IN ('by old', 'old', 'by new', 'new') OR (title = 'none' AND weight = 77)",
+            "SELECT count(*) = 598 FROM items WHERE title LIKE 'Name %'",
+        ],
+    },
+    Case {
+        operations: "- change_type: {table: items, column: weight, to: bigint}",
+        by_hand: "ALTER TABLE items ADD COLUMN w2 bigint; UPDATE items SET w2 = weight; ALTER TABLE items DROP COLUMN weight; ALTER TABLE items RENAME COLUMN w2 TO weight; ALTER TABLE items ALTER weight SET NOT NULL",
+        old: "INSERT INTO items (weight) VALUES (3); UPDATE items SET weight = weight + 1 WHERE id = 5",
+        new: "UPDATE items SET weight = 9 WHERE id = 6",
+        holds: &["SELECT sum(weight) = 600 * 601 / 2 + 3 + 1 + 3 FROM items"],
+    },
+    Case {
+        operations: "- change_type: {table: items, column: name, to: \"varchar(40)\", as: title}",
+        by_hand: "ALTER TABLE items ADD COLUMN title varchar(40); UPDATE items SET title = name; ALTER TABLE items DROP COLUMN name;
+                  ALTER TABLE items ALTER title SET NOT NULL, ALTER title SET DEFAULT ('none'::text)::varchar;
+                  COMMENT ON COLUMN items.title IS 'as printed'; GRANT SELECT (title), UPDATE (title) ON items TO PUBLIC",
+        old: "INSERT INTO items (name, weight) VALUES ('by old', 1); INSERT INTO items (weight) VALUES (77)",
+        new: "INSERT INTO items (title, weight) VALUES ('by new', 1); UPDATE items SET title = 'new' WHERE id = 6",
+        holds: &["SELECT count(*) = 4 FROM items WHERE title IN ('by old', 'by new', 'new') OR (title = 'none' AND weight = 77)"],
+    },
+    Case {
+        operations: "- set_not_null: {table: items, column: note, fill: \"''\"}",
+        by_hand: "UPDATE items SET note = '' WHERE note IS NULL; ALTER TABLE items ALTER note SET NOT NULL",
+        old: "INSERT INTO items (weight) VALUES (1); UPDATE items SET note = NULL WHERE id = 1",
+        new: "INSERT INTO items (weight, note) VALUES (1, 'given')",
+        holds: &["SELECT count(*) = 202 FROM items WHERE note = ''"],
+    },
+    Case {
+        operations: "- set_not_null: {table: items, column: parent}",
+        by_hand: "ALTER TABLE items ALTER parent SET NOT NULL",
+        old: "INSERT INTO items (weight, parent) VALUES (1, 1)",
+        new: "",
+        holds: &[],
+    },
+    Case {
+        operations: "- drop_not_null: {table: items, column: weight}",
+        by_hand: "ALTER TABLE items ALTER weight DROP NOT NULL",
+        old: "INSERT INTO items (weight) VALUES (1)",
+        new: "",
+        holds: &[],
+    },
+    Case {
+        operations: "- set_default: {table: items, column: note, default: \"'none'\"}",
+        by_hand: "ALTER TABLE items ALTER note SET DEFAULT 'none'",
+        old: "INSERT INTO items (weight) VALUES (1)",
+        new: "",
+        holds: &["SELECT count(*) = 1 FROM items WHERE note = 'none'"],
+    },
+    Case {
+        operations: "- set_default: {table: items, column: size, default: 8}",
+        by_hand: "ALTER TABLE items ALTER size SET DEFAULT 8",
+        old: "",
+        new: "",
+        holds: &[],
+    },
+    Case {
+        operations: "- drop_default: {table: items, column: size}",
+        by_hand: "ALTER TABLE items ALTER size DROP DEFAULT",
+        old: "INSERT INTO items (weight) VALUES (1)",
+        new: "",
+        holds: &["SELECT count(*) = 1 FROM items WHERE id > 600 AND size = 7"],
+    },
+    Case {
+        operations: "- add_index: {table: items, name: items_by_size, columns: [size, {expression: lower(name), opclass: text_pattern_ops}, {column: age, order: desc, nulls: last}], where: size > 3, include: [weight]}",
+        by_hand: "CREATE INDEX items_by_size ON items (size, lower(name) text_pattern_ops, age DESC NULLS LAST) INCLUDE (weight) WHERE size > 3",
+        old: "INSERT INTO items (weight) VALUES (1)",
+        new: "",
+        holds: &[],
+    },
+    Case {
+        operations: "- add_index: {table: items, name: items_words, columns: [{expression: \"to_tsvector('english', name)\"}], method: gin}",
+        by_hand: "CREATE INDEX items_words ON items USING gin (to_tsvector('english', name))",
+        old: "",
+        new: "",
+        holds: &[],
+    },
+    Case {
+        operations: "- add_index: {table: items, name: items_one, columns: [name, weight], unique: true}",
+        by_hand: "CREATE UNIQUE INDEX items_one ON items (name, weight)",
+        old: "",
+        new: "",
+        holds: &[],
+    },
+    Case {
+        operations: "- add_column: {table: items, column: {name: normalized, type: text}, up: lower(name)}\n- add_index: {table: items, name: items_normalized, columns: [normalized]}",
+        by_hand: "ALTER TABLE items ADD COLUMN normalized text; CREATE INDEX items_normalized ON items (normalized)",
+        old: "INSERT INTO items (name, weight) VALUES ('OLD', 1)",
+        new: "",
+        holds: &["SELECT bool_and(normalized = lower(name)) FROM items"],
+    },
+    Case {
+        operations: "- drop_index: {name: items_note}",
+        by_hand: "DROP INDEX items_note",
+        old: "",
+        new: "",
+        holds: &[],
+    },
+    Case {
+        operations: "- add_check: {table: items, name: weight_positive, check: weight > 0 AND name <> ''}",
+        by_hand: "ALTER TABLE items ADD CONSTRAINT weight_positive CHECK (weight > 0 AND name <> '')",
+        old: "INSERT INTO items (weight) VALUES (1)",
+        new: "",
+        holds: &[],
+    },
+    Case {
+        operations: "- add_unique: {table: items, name: items_weight_key, columns: [weight]}",
+        by_hand: "ALTER TABLE items ADD CONSTRAINT items_weight_key UNIQUE (weight)",
+        old: "INSERT INTO items (weight) VALUES (9999)",
+        new: "",
+        holds: &[],
+    },
+    Case {
+        operations: "- add_foreign_key: {table: items, name: items_parent, columns: [parent], references: {table: parents, columns: [id]}, on_delete: set_null, on_update: cascade, deferrable: initially_deferred}",
+        by_hand: "ALTER TABLE items ADD CONSTRAINT items_parent FOREIGN KEY (parent) REFERENCES parents (id) ON DELETE SET NULL ON UPDATE CASCADE DEFERRABLE INITIALLY DEFERRED",
+        old: "INSERT INTO items (weight, parent) VALUES (1, 3)",
+        new: "",
+        holds: &[],
+    },
+    Case {
+        operations: "- drop_constraint: {table: items, name: age_positive}",
+        by_hand: "ALTER TABLE items DROP CONSTRAINT age_positive",
+        old: "",
+        new: "",
+        holds: &[],
+    },
+    Case {
+        operations: "- drop_constraint: {table: items, name: items_owner}",
+        by_hand: "ALTER TABLE items DROP CONSTRAINT items_owner",
+        old: "INSERT INTO items (weight, owner) VALUES (1, 2)",
+        new: "",
+        holds: &[],
+    },
+    Case {
+        operations: "- drop_constraint: {table: items, name: items_code}",
+        by_hand: "ALTER TABLE items DROP CONSTRAINT items_code",
+        old: "INSERT INTO items (weight, code) VALUES (1, 'other')",
+        new: "",
+        holds: &[],
+    },
+    Case {
+        operations: "- backfill: {table: items, set: {note: \"'pending'\"}, where: note IS NULL}",
+        by_hand: "",
+        old: "",
+        new: "",
+        holds: &["SELECT count(*) = 200 FROM items WHERE note = 'pending'"],
+    },
+    Case {
+        operations: "- sql: {phase: expand, run: \"CREATE VIEW heavy AS SELECT id FROM items WHERE weight > 100; COMMENT ON VIEW heavy IS 'x'\", undo: DROP VIEW heavy}",
+        by_hand: "CREATE VIEW heavy AS SELECT id FROM items WHERE weight > 100; COMMENT ON VIEW heavy IS 'x'",
+        old: "",
+        new: "SELECT * FROM heavy",
+        holds: &[],
+    },
+    // All on one table at once: one trigger pair, one scan, one proof.
+    Case {
+        operations: "- rename_column: {table: items, from: name, to: title}\n\
+                     - change_type: {table: items, column: weight, to: numeric, as: weight_exact}\n\
+                     - add_column: {table: items, column: {name: shout, type: text, nullable: false}, up: upper(name)}\n\
+                     - set_not_null: {table: items, column: size, fill: 0}\n\
+                     - drop_index: {name: items_note}\n\
+                     - drop_column: {table: items, column: note}\n\
+                     - add_check: {table: items, name: light, check: age < 100000}",
+        by_hand: "ALTER TABLE items RENAME COLUMN name TO title;
+                  ALTER TABLE items ADD COLUMN weight_exact numeric; UPDATE items SET weight_exact = weight; ALTER TABLE items DROP COLUMN weight;
+                  ALTER TABLE items ADD COLUMN shout text; UPDATE items SET shout = upper(title), size = coalesce(size, 0);
+                  ALTER TABLE items ALTER weight_exact SET NOT NULL, ALTER shout SET NOT NULL, ALTER size SET NOT NULL, DROP COLUMN note, ADD CONSTRAINT light CHECK (age < 100000)",
+        old: "INSERT INTO items (name, weight) VALUES ('by old', 1)",
+        new: "INSERT INTO items (title, weight_exact, shout, size) VALUES ('by new', 1.5, 'own', 3)",
+        holds: &[
+            "SELECT bool_and(shout = upper(title) OR shout = 'own') FROM items",
+            "SELECT count(*) = 602 FROM items WHERE size IS NOT NULL",
+        ],
+    },
+];
+
+/// Every value of every row.
+const ROWS: &str = "SELECT md5(string_agg(i::text, '|' ORDER BY id)) FROM items i";
+/// A last step behind the gate, so that every plan has one.
+const LAST: &str = "- sql: {phase: contract, run: SELECT 1, undo: nothing}";
+const KEYS: &str = "limits: {max_batch_rows: 100}\nbackfill: {target_batch_time: 20ms, workers: 2}";
+
+fn whole(case: &Case) -> String {
+    plan("one", KEYS, &format!("{}\n{LAST}", case.operations))
+}
+
+/// Stands at the gate, with both versions having written.
+async fn at_the_gate(version: u32, case: &Case) -> (Scene, String) {
+    let scene = Scene::new(version, SETUP).await;
+    let path = scene.pontoon.plan(&whole(case));
+    let ended = scene.pontoon.call(&["run", &path]).await;
+    assert_eq!(
+        ended.code,
+        Some(5),
+        "{}\n{}\n{}",
+        case.operations,
+        ended.stdout,
+        ended.stderr
+    );
+    scene.sql(case.old).await;
+    scene.sql(case.new).await;
+    (scene, path)
+}
+
+/// Tries every case, and tells of all that fail.
+async fn each<F>(attempt: impl Fn(u32, &'static Case) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut failed = Vec::new();
+    for version in super::versions() {
+        for case in CASES {
+            // What went wrong has been printed when the attempt panicked.
+            if tokio::spawn(attempt(version, case)).await.is_err() {
+                failed.push(format!("PostgreSQL {version}: {}", case.operations));
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+async fn catalog(scene: &Scene) -> CatalogDump {
+    CatalogDump::take(&scene.client, &DumpOptions::default())
+        .await
+        .expect("a dump")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn to_the_end() {
+    each(|version, case: &'static Case| async move {
+        let (scene, path) = at_the_gate(version, case).await;
+        scene
+            .pontoon
+            .call(&["run", &path, "--approve", "contract"])
+            .await
+            .expect(0);
+        for query in case.holds {
+            assert_eq!(scene.text(query).await, "t", "{query}");
+        }
+        scene.clean().await;
+        let made = catalog(&scene).await;
+        let hand = Scene::new(version, SETUP).await;
+        hand.sql(case.by_hand).await;
+        let wanted = catalog(&hand).await;
+        let differences = wanted.differences(&made);
+        assert!(
+            differences.is_empty(),
+            "{}\n{differences:#?}",
+            case.operations
+        );
+        hand.end().await;
+        scene.end().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn and_back_from_the_gate() {
+    each(|version, case: &'static Case| async move {
+        let before = Scene::new(version, SETUP).await;
+        let wanted = catalog(&before).await;
+        let wanted_text = pg_dump(&before.database.url(), &DumpOptions::default())
+            .await
+            .expect("pg_dump");
+        before.end().await;
+        let (scene, _) = at_the_gate(version, case).await;
+        back(&scene, &wanted, wanted_text.as_ref(), case).await;
+        scene.end().await;
+    })
+    .await;
+}
+
+/// From as far as a rollback can be: everything is built, nothing is dropped.
+#[tokio::test(flavor = "multi_thread")]
+async fn and_back_from_the_last_step() {
+    each(|version, case: &'static Case| async move {
+        let before = Scene::new(version, SETUP).await;
+        let wanted = catalog(&before).await;
+        before.end().await;
+        let (scene, path) = at_the_gate(version, case).await;
+        let steps = scene.status().await["steps"]
+            .as_array()
+            .expect("the steps")
+            .len();
+        let failpoint = format!("kill:step.{steps}.begin");
+        let (ended, _) = scene
+            .pontoon
+            .spawn_with(
+                &["run", &path, "--approve", "contract"],
+                &[("PONTOON_FAILPOINT", &failpoint)],
+            )
+            .wait()
+            .await;
+        assert_eq!(ended.code, None, "{}\n{}", case.operations, ended.stderr);
+        wait_for_silence(&scene.client).await;
+        back(&scene, &wanted, None, case).await;
+        scene.end().await;
+    })
+    .await;
+}
+
+async fn back(scene: &Scene, wanted: &CatalogDump, wanted_text: Option<&String>, case: &Case) {
+    let rows = scene.text("SELECT count(*) FROM items").await;
+    let ended = scene.pontoon.call(&["rollback", "--yes"]).await;
+    assert_eq!(
+        ended.code,
+        Some(0),
+        "{}\n{}\n{}",
+        case.operations,
+        ended.stdout,
+        ended.stderr
+    );
+    scene.clean().await;
+    let differences = wanted.differences(&catalog(scene).await);
+    assert!(
+        differences.is_empty(),
+        "{}\n{differences:#?}",
+        case.operations
+    );
+    if let Some(wanted) = wanted_text {
+        let made = pg_dump(&scene.database.url(), &DumpOptions::default())
+            .await
+            .expect("pg_dump");
+        assert_eq!(Some(wanted), made.as_ref(), "{}", case.operations);
+    }
+    assert_eq!(
+        scene.text("SELECT count(*) FROM items").await,
+        rows,
+        "{}",
+        case.operations
+    );
+    // It can be run again, to the same end.
+    let path = scene.pontoon.plan(&whole(case));
+    tokio::time::timeout(
+        Duration::from_secs(60),
+        scene.pontoon.call(&["run", &path, "--approve", "contract"]),
+    )
+    .await
+    .expect("in time")
+    .expect(0);
+    scene.clean().await;
+}
+
+/// New values that only new versions can hold come back through `down`, and
+/// are counted as kept where the old shape has room for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backfill_with_its_own_way_back() {
+    for version in super::versions() {
+        let scene = Scene::new(version, SETUP).await;
+        let before = text(&scene.client, ROWS).await;
+        let path = scene.pontoon.plan(&plan(
+            "there_and_back",
+            KEYS,
+            &format!(
+                "- backfill: {{table: items, set: {{size: size + 1000}}, where: size < 1000, undo: {{set: {{size: size - 1000}}, where: size >= 1000}}}}\n{LAST}"
+            ),
+        ));
+        scene.pontoon.call(&["run", &path]).await.expect(5);
+        assert_eq!(
+            scene
+                .text("SELECT count(*) FROM items WHERE size < 1000")
+                .await,
+            "0"
+        );
+        scene.pontoon.call(&["rollback", "--yes"]).await.expect(0);
+        assert_eq!(text(&scene.client, ROWS).await, before);
+        scene.end().await;
+    }
+}

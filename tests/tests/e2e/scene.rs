@@ -1,0 +1,218 @@
+//! A database with some tables and Pontoon before it, and the way of a run
+//! from its start to its end.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use pontoon_sandbox::TestDatabase;
+use pontoon_sandbox::app::{App, AppOptions, Model, Pace, Shape};
+use pontoon_tests::{Finished, Pontoon, Running, artifacts};
+use serde_json::Value;
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+/// How long a test waits for something to become true.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Empties the table `items` and fills it again while our triggers are off, as
+/// some tools for copying tables do: nothing heals these rows.
+pub(crate) const REFILL: &str = "
+    CREATE TEMP TABLE kept AS SELECT id, amount, note FROM items;
+    TRUNCATE items;
+    DO $$ DECLARE found name; BEGIN
+        FOR found IN SELECT tgname FROM pg_trigger WHERE tgrelid = 'items'::regclass AND NOT tgisinternal LOOP
+            EXECUTE format('ALTER TABLE items DISABLE TRIGGER %I', found);
+        END LOOP;
+        INSERT INTO items (id, amount, note) SELECT id, amount, note FROM kept;
+        FOR found IN SELECT tgname FROM pg_trigger WHERE tgrelid = 'items'::regclass AND NOT tgisinternal LOOP
+            EXECUTE format('ALTER TABLE items ENABLE ALWAYS TRIGGER %I', found);
+        END LOOP;
+    END $$";
+
+/// A fresh database on the shared server, a superuser's session and Pontoon.
+pub(crate) struct Scene {
+    pub(crate) database: TestDatabase,
+    pub(crate) client: Client,
+    pub(crate) pontoon: Pontoon,
+}
+
+impl Scene {
+    /// Creates the database and runs `sql` in it.
+    pub(crate) async fn new(version: u32, sql: &str) -> Self {
+        let database = TestDatabase::create(version).await.expect("a database");
+        let client = database.client().await.expect("a connection");
+        client
+            .batch_execute(sql)
+            .await
+            .unwrap_or_else(|error| panic!("the scene is not set: {error:?}\n{sql}"));
+        let pontoon = Pontoon::new(database.url());
+        Self {
+            database,
+            client,
+            pontoon,
+        }
+    }
+
+    /// Runs statements as the superuser.
+    pub(crate) async fn sql(&self, sql: &str) {
+        run(&self.client, sql).await;
+    }
+
+    /// The first column of every row, joined by commas; NULL reads `∅`.
+    pub(crate) async fn text(&self, sql: &str) -> String {
+        text(&self.client, sql).await
+    }
+
+    /// Runs the plan to its end, approving the gate, and demands success.
+    pub(crate) async fn completed(&self, plan: &str) -> Finished {
+        let path = self.pontoon.plan(plan);
+        self.pontoon
+            .call(&["run", &path, "--approve", "contract"])
+            .await
+            .expect(0)
+    }
+
+    /// Nothing of ours is left outside the schema `pontoon`.
+    pub(crate) async fn clean(&self) {
+        assert_eq!(artifacts(&self.client).await, Vec::<String>::new());
+    }
+
+    /// The status record of the newest run.
+    pub(crate) async fn status(&self) -> Value {
+        let status = self.pontoon.call(&["status", "--output", "json"]).await;
+        status.expect(0).json()["runs"][0].clone()
+    }
+
+    /// Removes the database, so that its files do not pile up.
+    pub(crate) async fn end(self) {
+        drop(self.client);
+        self.database.drop().await.expect("the database goes");
+    }
+}
+
+/// Runs statements.
+pub(crate) async fn run(client: &Client, sql: &str) {
+    client
+        .batch_execute(sql)
+        .await
+        .unwrap_or_else(|error| panic!("{error:?}\n{sql}"));
+}
+
+/// The first column of every row, joined by commas; NULL reads `∅`.
+pub(crate) async fn text(client: &Client, sql: &str) -> String {
+    let messages = client
+        .simple_query(sql)
+        .await
+        .unwrap_or_else(|error| panic!("{error:?}\n{sql}"));
+    let values: Vec<&str> = messages
+        .iter()
+        .filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or("∅")),
+            _ => None,
+        })
+        .collect();
+    values.join(",")
+}
+
+/// The SQLSTATE of a statement that fails; `00000` when it does not.
+pub(crate) async fn code(client: &Client, sql: &str) -> String {
+    match client.batch_execute(sql).await {
+        Ok(()) => "00000".to_owned(),
+        Err(error) => error
+            .code()
+            .unwrap_or_else(|| panic!("no answer from the server: {error:?}"))
+            .code()
+            .to_owned(),
+    }
+}
+
+/// A plan of these operations (list items that begin at the line's start) and
+/// these further keys.
+pub(crate) fn plan(name: &str, keys: &str, operations: &str) -> String {
+    let operations: String = operations
+        .lines()
+        .map(|line| format!("  {line}\n"))
+        .collect();
+    format!("plan: {name}\nversion: 1\n{keys}\noperations:\n{operations}")
+}
+
+/// Waits until the process lies still after SIGSTOP.
+pub(crate) async fn stopped(running: &mut Running) {
+    let path = format!("/proc/{}/stat", running.pid());
+    wait_until("the process stops", async || {
+        let stat = std::fs::read_to_string(&path).unwrap_or_default();
+        let state = stat
+            .rsplit_once(')')
+            .and_then(|(_, rest)| rest.split_whitespace().next());
+        assert_ne!(state, Some("Z"), "the process has ended before it stopped");
+        state == Some("T")
+    })
+    .await;
+}
+
+/// Lets a stopped process go on.
+pub(crate) fn go_on(running: &Running) {
+    running.signal(Signal::SIGCONT);
+}
+
+/// Waits until something becomes true.
+pub(crate) async fn wait_until(what: &str, is_true: impl AsyncFn() -> bool) {
+    let begun = Instant::now();
+    while !is_true().await {
+        assert!(begun.elapsed() < PATIENCE, "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Traffic that leaves the machine some room.
+pub(crate) fn traffic(url: String, rows: u64) -> AppOptions {
+    AppOptions {
+        old_clients: 2,
+        new_clients: 2,
+        pace: Pace::Closed {
+            think: Duration::from_millis(2),
+        },
+        ..AppOptions::new(url, rows)
+    }
+}
+
+/// The whole way of a plan under the traffic of both versions: run, gate,
+/// approval, end. Every row is right at the gate and at the end, and nothing
+/// of ours is left.
+pub(crate) async fn journey(
+    model: &Model,
+    plan: &str,
+    pontoon: &Pontoon,
+    client: &Client,
+    traffic: AppOptions,
+) {
+    let name = model.name;
+    let new_clients = traffic.new_clients;
+    let app = App::start(model.clone(), traffic);
+    let path = pontoon.plan(plan);
+    pontoon.call(&["run", &path]).await.expect(5);
+    app.expect_filled();
+    app.join_new_version();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let rows = app.check(client, Shape::Both).await.expect("the rows");
+    assert!(rows.is_clean(), "{name}, at the gate: {rows}");
+    app.retire_old_version().await;
+    pontoon.call(&["approve", "contract"]).await.expect(0);
+    pontoon.call(&["run", &path]).await.expect(0);
+    // The new version works on after the old shape is gone.
+    let writes = app.live().writes;
+    if new_clients > 0 {
+        wait_until("the new version writes", async || {
+            app.live().writes > writes
+        })
+        .await;
+    }
+    let report = app.stop().await;
+    assert!(report.is_clean(), "{name}: {report}");
+    let rows = report
+        .oracle
+        .check(client, Shape::New)
+        .await
+        .expect("the rows");
+    assert!(rows.is_clean(), "{name}, at the end: {rows}");
+    assert_eq!(artifacts(client).await, Vec::<String>::new(), "{name}");
+}
