@@ -14,7 +14,7 @@ use pontoon_sandbox::Server;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
-use crate::Error;
+use crate::{Error, cpu};
 
 /// Who has a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,30 +23,82 @@ pub(crate) enum Contestant {
     Plain,
     /// The same under the triggers of the dual write.
     PlainWithTriggers,
-    /// A backfill with one worker.
+    /// The backfill of a dual write with one worker.
     OneWorker,
-    /// A backfill with two workers.
+    /// The same with two workers.
     TwoWorkers,
+    /// One `UPDATE … SET note = 'none' WHERE note IS NULL`, no triggers.
+    PlainConstant,
+    /// The operation `backfill` that does the same, with one worker.
+    OperationOneWorker,
+    /// The same with two workers.
+    OperationTwoWorkers,
 }
 
 impl Contestant {
     /// In the order of their turns.
-    pub(crate) const ALL: [Self; 4] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Plain,
         Self::PlainWithTriggers,
         Self::OneWorker,
         Self::TwoWorkers,
+        Self::PlainConstant,
+        Self::OperationOneWorker,
+        Self::OperationTwoWorkers,
     ];
+
+    /// Whom it is compared with.
+    pub(crate) fn rival(self) -> Self {
+        match self {
+            Self::Plain | Self::PlainWithTriggers => Self::Plain,
+            Self::OneWorker | Self::TwoWorkers => Self::PlainWithTriggers,
+            Self::PlainConstant | Self::OperationOneWorker | Self::OperationTwoWorkers => {
+                Self::PlainConstant
+            }
+        }
+    }
+
+    /// The share of its rival's rate that it must reach.
+    pub(crate) fn goal(self) -> Option<f64> {
+        match self {
+            Self::Plain | Self::PlainWithTriggers | Self::PlainConstant => None,
+            Self::OneWorker | Self::OperationOneWorker => Some(0.9),
+            Self::TwoWorkers | Self::OperationTwoWorkers => Some(1.4),
+        }
+    }
+
+    fn workers(self) -> u32 {
+        match self {
+            Self::TwoWorkers | Self::OperationTwoWorkers => 2,
+            Self::Plain
+            | Self::PlainWithTriggers
+            | Self::OneWorker
+            | Self::PlainConstant
+            | Self::OperationOneWorker => 1,
+        }
+    }
 
     /// For people.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain UPDATE",
             Self::PlainWithTriggers => "plain UPDATE under dual-write triggers",
-            Self::OneWorker => "pontoon, 1 worker",
-            Self::TwoWorkers => "pontoon, 2 workers",
+            Self::OneWorker => "dual write's backfill, 1 worker",
+            Self::TwoWorkers => "dual write's backfill, 2 workers",
+            Self::PlainConstant => "plain UPDATE to a constant",
+            Self::OperationOneWorker => "operation backfill, 1 worker",
+            Self::OperationTwoWorkers => "operation backfill, 2 workers",
         }
     }
+}
+
+/// What a turn cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    /// From the first batch to the last commit.
+    pub(crate) wall: Duration,
+    /// Processor time of the server meanwhile; zero where it cannot be told.
+    pub(crate) cpu: Duration,
 }
 
 /// The server with the table that all copies are made from.
@@ -55,9 +107,18 @@ pub(crate) struct Contest<'a> {
     rows: u32,
 }
 
-/// What every contestant computes.
+/// What a dual write's backfill computes, as a statement and as operations.
 const UPDATE: &str =
     "UPDATE users SET amount_exact = amount::numeric, email_normalized = lower(email)";
+const SHAPES: &str = "
+  - change_type: {table: users, column: amount, to: numeric, as: amount_exact}
+  - add_column: {table: users, column: {name: email_normalized, type: text}, up: lower(email)}
+";
+/// A backfill that no trigger covers.
+const UPDATE_CONSTANT: &str = "UPDATE users SET note = 'none' WHERE note IS NULL";
+const CONSTANT: &str = "
+  - backfill: {table: users, set: {note: \"'none'\"}, where: note IS NULL}
+";
 
 impl<'a> Contest<'a> {
     pub(crate) async fn new(server: &'a Server, rows: u32) -> Result<Self, Error> {
@@ -67,15 +128,15 @@ impl<'a> Contest<'a> {
             .batch_execute(&format!(
                 "CREATE TABLE users (id bigint PRIMARY KEY, email text NOT NULL, amount integer NOT NULL,
                      created_at timestamptz NOT NULL DEFAULT now(), note text);
-                 INSERT INTO users SELECT g, 'User' || g || '@Example.Com', g % 1000, now(), md5(g::text)
+                 INSERT INTO users SELECT g, 'User' || g || '@Example.Com', g % 1000, now(), NULL
                  FROM generate_series(1, {rows}) AS g;"
             ))
             .await?;
         Ok(Self { server, rows })
     }
 
-    /// One turn; returns how long it took.
-    pub(crate) async fn turn(&self, contestant: Contestant) -> Result<Duration, Error> {
+    /// One turn.
+    pub(crate) async fn turn(&self, contestant: Contestant) -> Result<Turn, Error> {
         let admin = self.server.client("postgres").await?;
         admin
             .batch_execute("DROP DATABASE IF EXISTS turn WITH (FORCE)")
@@ -92,29 +153,35 @@ impl<'a> Contest<'a> {
                     )
                     .await?;
                 settle(&client).await?;
-                timed(&client).await?
+                self.timed(&client, UPDATE).await?
             }
             Contestant::PlainWithTriggers => {
-                self.pontoon(1, Phase::DualWrite).await?;
+                self.pontoon(SHAPES, 1, Phase::DualWrite).await?;
                 settle(&client).await?;
-                timed(&client).await?
+                self.timed(&client, UPDATE).await?
             }
             Contestant::OneWorker | Contestant::TwoWorkers => {
-                let workers = if contestant == Contestant::OneWorker {
-                    1
-                } else {
-                    2
-                };
-                self.pontoon(workers, Phase::DualWrite).await?;
+                let workers = contestant.workers();
+                self.pontoon(SHAPES, workers, Phase::DualWrite).await?;
                 settle(&client).await?;
-                self.pontoon(workers, Phase::Backfill).await?
+                self.pontoon(SHAPES, workers, Phase::Backfill).await?
+            }
+            Contestant::PlainConstant => {
+                settle(&client).await?;
+                self.timed(&client, UPDATE_CONSTANT).await?
+            }
+            Contestant::OperationOneWorker | Contestant::OperationTwoWorkers => {
+                settle(&client).await?;
+                self.pontoon(CONSTANT, contestant.workers(), Phase::Backfill)
+                    .await?
             }
         };
+        let wrong = match contestant.rival() {
+            Contestant::PlainConstant => "note IS NULL",
+            _ => "amount_exact IS NULL OR email_normalized <> lower(email)",
+        };
         let left: i64 = client
-            .query_one(
-                "SELECT count(*) FROM users WHERE amount_exact IS NULL OR email_normalized <> lower(email)",
-                &[],
-            )
+            .query_one(&format!("SELECT count(*) FROM users WHERE {wrong}"), &[])
             .await?
             .get(0);
         if left != 0 {
@@ -124,28 +191,26 @@ impl<'a> Contest<'a> {
     }
 
     /// Runs the plan up to the end of a phase; returns how long its backfill took.
-    async fn pontoon(&self, workers: u32, until: Phase) -> Result<Duration, Error> {
+    async fn pontoon(&self, operations: &str, workers: u32, until: Phase) -> Result<Turn, Error> {
         let text = format!(
-            "plan: bench\nversion: 1\nbackfill: {{workers: {workers}}}\noperations:\n\
-             \x20 - change_type: {{table: users, column: amount, to: numeric, as: amount_exact}}\n\
-             \x20 - add_column: {{table: users, column: {{name: email_normalized, type: text}}, up: lower(email)}}\n"
+            "plan: bench\nversion: 1\nbackfill: {{workers: {workers}}}\noperations:\n{operations}"
         );
         let plan =
             plan::load("bench.yaml", &text).map_err(|findings| plan::render_all(&findings))?;
         let options = ConnectOptions::resolve(Some(&self.server.url("turn")), &|_| None)?;
         let database = Postgres::new(options)?;
         database.init(None).await?;
-        let clock = Arc::new(Mutex::new((None::<Instant>, Duration::ZERO)));
-        let seen = clock.clone();
+        let clock = Arc::new(Mutex::new((None::<Clock>, None::<Turn>)));
+        let (seen, postmaster) = (clock.clone(), self.server.pid());
         let sink = Sink::new(move |event| {
             let mut clock = seen.lock().unwrap_or_else(PoisonError::into_inner);
             match event {
                 Event::StepStarted { kind, .. } if kind == "backfill" => {
-                    clock.0 = Some(Instant::now());
+                    clock.0 = Some(Clock::start(postmaster));
                 }
                 Event::StepFinished { .. } => {
                     if let Some(begun) = clock.0.take() {
-                        clock.1 = begun.elapsed();
+                        clock.1 = Some(begun.stop());
                     }
                 }
                 _ => {}
@@ -164,11 +229,47 @@ impl<'a> Contest<'a> {
             wait_gates: false,
         };
         let sitting = run::run(&database, &plan, options, sink, CancellationToken::new()).await?;
-        if sitting.ending != Ending::Until {
+        if !matches!(sitting.ending, Ending::Until | Ending::Completed) {
             return Err(format!("the run ended with {:?}", sitting.ending).into());
         }
         let took = clock.lock().unwrap_or_else(PoisonError::into_inner).1;
-        Ok(took)
+        // Without a backfill there is nothing to tell.
+        Ok(took.unwrap_or(Turn {
+            wall: Duration::ZERO,
+            cpu: Duration::ZERO,
+        }))
+    }
+
+    async fn timed(&self, client: &Client, statement: &str) -> Result<Turn, Error> {
+        let clock = Clock::start(self.server.pid());
+        client.batch_execute(statement).await?;
+        Ok(clock.stop())
+    }
+}
+
+/// A turn under way.
+struct Clock {
+    begun: Instant,
+    postmaster: Option<u32>,
+    cpu: Duration,
+}
+
+impl Clock {
+    fn start(postmaster: Option<u32>) -> Self {
+        Self {
+            begun: Instant::now(),
+            postmaster,
+            cpu: postmaster.and_then(cpu::of_server).unwrap_or_default(),
+        }
+    }
+
+    fn stop(self) -> Turn {
+        let wall = self.begun.elapsed();
+        let now = self.postmaster.and_then(cpu::of_server).unwrap_or_default();
+        Turn {
+            wall,
+            cpu: now.saturating_sub(self.cpu),
+        }
     }
 }
 
@@ -177,10 +278,4 @@ async fn settle(client: &Client) -> Result<(), Error> {
     client.batch_execute("VACUUM (ANALYZE) users").await?;
     client.batch_execute("CHECKPOINT").await?;
     Ok(())
-}
-
-async fn timed(client: &Client) -> Result<Duration, Error> {
-    let begun = Instant::now();
-    client.batch_execute(UPDATE).await?;
-    Ok(begun.elapsed())
 }

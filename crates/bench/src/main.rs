@@ -8,6 +8,7 @@
 //! throttle, events, under the triggers of the dual write.
 
 mod contest;
+mod cpu;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use clap::Parser;
 use pontoon_sandbox::{Server, ServerSpec};
 
-use crate::contest::{Contest, Contestant};
+use crate::contest::{Contest, Contestant, Turn};
 
 /// Measures a backfill beside one plain UPDATE of the same rows.
 #[derive(Debug, Parser)]
@@ -32,7 +33,7 @@ struct Arguments {
     /// PostgreSQL's major version
     #[arg(long)]
     version: Option<u32>,
-    /// Ends with 1 unless one worker reaches 0.9 of the plain UPDATE, and two 1.4
+    /// Ends with 1 unless one worker reaches 0.9 of the plain UPDATE and two reach 1.4
     #[arg(long)]
     check: bool,
 }
@@ -74,25 +75,49 @@ async fn measure(arguments: &Arguments) -> Result<bool, Error> {
         server.version(),
         std::thread::available_parallelism()?
     ));
-    let mut times: Vec<Vec<Duration>> = vec![Vec::new(); Contestant::ALL.len()];
+    let mut turns: Vec<Vec<Turn>> = vec![Vec::new(); Contestant::ALL.len()];
     for _ in 0..rounds {
-        for (contestant, times) in Contestant::ALL.into_iter().zip(&mut times) {
-            times.push(contest.turn(contestant).await?);
+        for (contestant, turns) in Contestant::ALL.into_iter().zip(&mut turns) {
+            turns.push(contest.turn(contestant).await?);
         }
     }
-    let medians: Vec<f64> = times.iter_mut().map(|times| median(times)).collect();
-    for (contestant, median) in Contestant::ALL.into_iter().zip(&medians) {
+    let medians: Vec<f64> = turns
+        .iter()
+        .map(|turns| median(turns, |turn| turn.wall))
+        .collect();
+    let costs: Vec<f64> = turns
+        .iter()
+        .map(|turns| median(turns, |turn| turn.cpu))
+        .collect();
+    let of = |figures: &[f64], wanted| {
+        Contestant::ALL
+            .into_iter()
+            .zip(figures)
+            .find_map(|(contestant, figure)| (contestant == wanted).then_some(*figure))
+            .unwrap_or(f64::NAN)
+    };
+    let mut reached = true;
+    for contestant in Contestant::ALL {
+        let rival = contestant.rival();
+        let (median, cost) = (of(&medians, contestant), of(&costs, contestant));
+        let share = of(&medians, rival) / median;
+        let goal = contestant.goal().map_or_else(String::new, |goal| {
+            reached &= share >= goal;
+            format!(", goal {goal}")
+        });
         say(&format!(
-            "{:<36} {median:>7.2} s {:>9.0} rows/s {:>6.2} of plain",
+            "{:<40} {median:>6.2} s {:>8.0} rows/s, server CPU {cost:>5.2} s ({:.2}); {share:.2} of {}{goal}",
             contestant.name(),
             f64::from(rows) / median,
-            medians[0] / median,
+            cost / of(&costs, rival),
+            rival.name(),
         ));
     }
-    Ok(medians[0] / medians[2] >= 0.9 && medians[0] / medians[3] >= 1.4)
+    Ok(reached)
 }
 
-fn median(times: &mut [Duration]) -> f64 {
+fn median(turns: &[Turn], of: fn(&Turn) -> Duration) -> f64 {
+    let mut times: Vec<Duration> = turns.iter().map(of).collect();
     times.sort_unstable();
     times[times.len() / 2].as_secs_f64()
 }

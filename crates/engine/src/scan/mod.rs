@@ -31,6 +31,9 @@ pub(crate) use progress::{PROGRESS, Speed, Tally};
 const OUT_OF_REACH: Duration = Duration::from_secs(120);
 /// Tries of the smallest batch before it is called impossible.
 const LEAST_TRIES: u32 = 5;
+/// Where few rows need work a batch is quick whatever its size; it does not
+/// grow beyond this there, because the next one may be full.
+const SPARSE: u64 = 10_000;
 /// The pause before a smaller batch is tried.
 const SMALLER: Duration = Duration::from_millis(20);
 /// How long a range rests when others hold all the rows it has left.
@@ -247,11 +250,14 @@ where
                 self.halt.cancel();
                 return Ok(Rest::Later(Box::new(chunk.range), Duration::ZERO));
             }
-            if chunk.rows + chunk.contended >= rows / 2 {
-                self.size(&chunk.range, |size| {
-                    size.observe(chunk.elapsed, target, cap)
-                });
-            }
+            let cap = if chunk.rows + chunk.contended >= rows / 2 {
+                cap
+            } else {
+                cap.min(SPARSE)
+            };
+            self.size(&chunk.range, |size| {
+                size.observe(chunk.elapsed, target, cap)
+            });
             self.watcher.chunk(&chunk, rows);
             // The position itself changes with every look at what is held.
             let stuck = chunk.rows == 0

@@ -20,6 +20,8 @@ const FIRST: u64 = 1_000;
 const GROWTH: f64 = 1.5;
 /// Samples before the size grows or shrinks gently.
 const SAMPLES: usize = 4;
+/// The same while a batch takes less than half the target.
+const SAMPLES_FAR: usize = 2;
 /// A batch shall not touch more than this, in bytes.
 const MOST_BYTES: u64 = 32 << 20;
 
@@ -57,7 +59,8 @@ impl BatchSize {
             return;
         }
         self.history.push(elapsed);
-        if self.history.len() < SAMPLES {
+        let far_below = elapsed.as_secs_f64() < target / 2.0;
+        if self.history.len() < if far_below { SAMPLES_FAR } else { SAMPLES } {
             return;
         }
         let mut sorted = self.history.clone();
@@ -132,7 +135,7 @@ mod tests {
         let mut size = BatchSize::new(0);
         size.observe(Duration::from_secs(2), TARGET, 10_000);
         assert_eq!(size.rows(10_000), 100);
-        for _ in 0..SAMPLES {
+        for _ in 0..SAMPLES_FAR {
             size.observe(Duration::from_millis(1), TARGET, 10_000);
         }
         assert_eq!(size.rows(10_000), 150);

@@ -126,6 +126,53 @@ async fn where_must_be_false_once_set() {
     }
 }
 
+/// The same values for every row: judged without looking at any.
+#[tokio::test]
+async fn where_must_be_false_of_constants_too() {
+    let bed = Bed::new(
+        "CREATE TABLE t (id int PRIMARY KEY, status text);
+         INSERT INTO t SELECT g FROM generate_series(1, 300) g;",
+    )
+    .await;
+    let filter = expr(
+        "({status} IS NULL OR {status} <> 'done'::text)",
+        &["status"],
+    );
+    let work = updating(
+        "t",
+        ("status", "text", expr("'begun'::text", &[])),
+        filter.clone(),
+    );
+    let error = bed.try_finish(&work, 1_000).await.expect_err("it fails");
+    assert!(error.message.contains("row id = 1"), "{error}");
+    let work = updating("t", ("status", "text", expr("'done'::text", &[])), filter);
+    assert_eq!(bed.finish(&work, 100).await, 300);
+}
+
+/// A trigger of the user's takes the new value away again.
+#[tokio::test]
+async fn where_is_judged_by_the_row_as_it_was_written() {
+    let bed = Bed::new(
+        "CREATE TABLE t (id int PRIMARY KEY, status text);
+         INSERT INTO t SELECT g FROM generate_series(1, 30) g;
+         CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.status := NULL; RETURN NEW; END $$;
+         CREATE TRIGGER undo BEFORE UPDATE ON t FOR EACH ROW WHEN (NEW.id = 7) EXECUTE FUNCTION undo();",
+    )
+    .await;
+    let work = updating(
+        "t",
+        ("status", "text", expr("'done'::text", &[])),
+        expr("({status} IS NULL)", &["status"]),
+    );
+    let error = bed.try_finish(&work, 1_000).await.expect_err("it fails");
+    assert!(error.message.contains("still true"), "{error}");
+    assert_eq!(
+        bed.count("SELECT count(*) FROM t WHERE status IS NOT NULL")
+            .await,
+        0
+    );
+}
+
 #[tokio::test]
 async fn force_rls() {
     let bed = Bed::new(

@@ -45,7 +45,8 @@ async fn blocked_sessions_counts_those_who_wait_on_the_run() {
     .await;
     let pg = postgres(&bed.database.url());
     let work = filling("t", lower_name());
-    let request = request(&work, &bed.ranges(&work).await.remove(0), 10);
+    let ranges = pg.ranges(&bed.fence, &bed.scan(&work)).await;
+    let request = request(&work, &ranges.expect("ranges")[0], 10);
     let app = bed.session().await;
     let (batch, app, most) = tokio::join!(
         pg.batch(&bed.fence, &request),

@@ -208,7 +208,7 @@ impl<'a> Search<'a> {
                 )
             }
         };
-        let prologue = prologue(fence, access, &work.pins, Duration::from_secs(10));
+        let prologue = prologue(fence, access, &work.pins, Duration::from_secs(10), &facts);
         Ok(Self {
             work,
             request,

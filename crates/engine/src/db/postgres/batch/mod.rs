@@ -185,37 +185,41 @@ fn message(
         max_rows_affected: request.max_rows_affected,
     };
     let rows = request.rows.clamp(1, request.max_batch_rows.max(1));
-    let (access, block) = match range.cursor {
+    let (access, facts, block) = match range.cursor {
         CursorKind::Pages => {
+            let upper = read::<PageUpper>(upper)?;
             let block = PageBatch {
                 table: &range.table,
-                work,
+                work: &work.clone().on_table(&upper.facts),
                 position: &read::<PagePosition>(&range.position)?,
-                upper: &read::<PageUpper>(upper)?,
+                upper: &upper,
                 storage: range.storage,
                 rows,
                 most,
                 target,
             };
-            (Access::Pages, block.text())
+            let text = block.text();
+            (Access::Pages, upper.facts, text)
         }
         CursorKind::Key => {
+            let upper = read::<KeyUpper>(upper)?;
             let block = KeyBatch {
                 table: &range.table,
-                work,
+                work: &work.clone().on_table(&upper.facts),
                 position: &read::<KeyPosition>(&range.position)?,
-                upper: &read::<KeyUpper>(upper)?,
+                upper: &upper,
                 rows,
                 most,
                 rows_estimate: range.rows_estimate,
                 pages_total: range.pages_total,
                 target,
             };
-            (Access::Key, block.text())
+            let text = block.text();
+            (Access::Key, upper.facts, text)
         }
     };
     Ok(format!(
         "{}{block}{EPILOGUE}",
-        prologue(fence, access, &work.pins, request.timeout)
+        prologue(fence, access, &work.pins, request.timeout, &facts)
     ))
 }

@@ -23,7 +23,7 @@ use pontoon_core::name::TableName;
 use pontoon_core::sql::quote::{dollar_quote, quote_literal, quote_table};
 
 use super::record::{Record, Target};
-use super::work::Work;
+use super::work::{Check, Work};
 use crate::db::postgres::ranges::position::{PagePosition, PageUpper, Span, take, tidy, write};
 
 /// Batches that are careful after one has met a lock.
@@ -277,20 +277,32 @@ pub(crate) fn update(table: &TableName, work: &Work, condition: &str) -> String 
         quote_table(table),
         work.set
     );
-    if !work.checked {
-        return format!("{update};\n        GET DIAGNOSTICS pontoon_changed = ROW_COUNT;");
-    }
-    format!(
-        "WITH pontoon_rows AS ({update} RETURNING {needs} IS TRUE AS again)
+    let refuse = format!(
+        "RAISE EXCEPTION USING ERRCODE = '{}',
+                MESSAGE = 'the condition is still true of rows once they are changed';",
+        super::STILL_NEEDED
+    );
+    match (work.check, &work.needs_again) {
+        (Check::Once, Some(again)) => format!(
+            "IF {again} THEN
+            {refuse}
+        END IF;
+        {update};
+        GET DIAGNOSTICS pontoon_changed = ROW_COUNT;"
+        ),
+        (Check::EachRow, _) => format!(
+            "WITH pontoon_rows AS ({update} RETURNING {needs} IS TRUE AS again)
         SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE again)
         INTO pontoon_changed, pontoon_again FROM pontoon_rows;
         IF pontoon_again > 0 THEN
-            RAISE EXCEPTION USING ERRCODE = '{code}',
-                MESSAGE = 'the condition is still true of rows once they are changed';
+            {refuse}
         END IF;",
-        needs = work.needs,
-        code = super::STILL_NEEDED,
-    )
+            needs = work.needs,
+        ),
+        (Check::Once | Check::Never, _) => {
+            format!("{update};\n        GET DIAGNOSTICS pontoon_changed = ROW_COUNT;")
+        }
+    }
 }
 
 fn tid(page: u64) -> String {

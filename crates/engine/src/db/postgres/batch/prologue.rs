@@ -5,8 +5,8 @@
 //! statement with one timer, and row locks are released when it ends. An
 //! application session that waits on us looks for a deadlock when *it* has
 //! waited `deadlock_timeout`; by then we are gone, so it never finds us in a
-//! cycle. The smallest value that any role sets in this database counts, not
-//! only ours. Deferred constraints are made immediate, so that no work is left for
+//! cycle. The smallest value that any role sets in this database counts, as it
+//! was when the ranges were made. Deferred constraints are made immediate, so that no work is left for
 //! a COMMIT, which the timer of the block does not cover.
 //!
 //! **Plans.** The statements are made for one kind of scan; an index that
@@ -30,6 +30,7 @@ use std::time::Duration;
 use pontoon_core::sql::quote::quote_literal;
 
 use super::super::fence::{BEGIN, fence_statement};
+use super::super::ranges::position::Facts;
 use crate::db::Fence;
 
 /// The scan that the statements behind the prologue are made for.
@@ -56,27 +57,15 @@ pub(crate) const TEXT_FORM: [(&str, &str); 6] = [
 /// writer's unique value, the table itself) ends after this at the latest.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// The shortest time from waiting to looking for a deadlock, in
-/// milliseconds, of any session that may wait on us.
-const DEADLOCK_TIMEOUT: &str = "(SELECT pg_catalog.min(ms) FROM (
-    SELECT extract(epoch FROM pg_catalog.current_setting('deadlock_timeout')::interval) * 1000 AS ms
-    UNION ALL
-    SELECT CASE WHEN value ~ '^[0-9]+$' THEN value::numeric
-                ELSE extract(epoch FROM value::interval) * 1000 END
-    FROM pg_catalog.pg_db_role_setting AS s
-    CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) AS config
-    CROSS JOIN LATERAL pg_catalog.split_part(config, '=', 2) AS value
-    WHERE config LIKE 'deadlock_timeout=%'
-      AND s.setdatabase IN (0, (SELECT d.oid FROM pg_catalog.pg_database AS d
-                                WHERE d.datname = pg_catalog.current_database()))) AS every_role)";
-
 /// `BEGIN`, settings and fence, as the first statements of a message.
 pub(crate) fn prologue(
     fence: &Fence,
     access: Access,
     pins: &[(&str, &str)],
     timeout: Duration,
+    facts: &Facts,
 ) -> String {
+    let timeout = timeout.min(facts.bound());
     let lock_timeout = LOCK_TIMEOUT.min(timeout / 2).as_millis().max(1);
     let mut settings: Vec<(&str, String)> = vec![
         (
@@ -87,11 +76,7 @@ pub(crate) fn prologue(
         ),
         (
             "statement_timeout",
-            format!(
-                "(SELECT pg_catalog.ceil(least({}, greatest(bound - 100, bound / 2)))::bigint::text \
-                 FROM {DEADLOCK_TIMEOUT} AS t (bound))",
-                timeout.as_millis().max(1)
-            ),
+            format!("'{}'", timeout.as_millis().max(1)),
         ),
         ("lock_timeout", format!("'{lock_timeout}'")),
         (

@@ -10,6 +10,18 @@ use super::super::ranges::position::Facts;
 /// The alias of the row in every statement.
 pub(crate) const ROW: &str = "t";
 
+/// How a batch makes sure that a changed row does not match again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// It cannot: what fills a column looks for unfilled ones.
+    Never,
+    /// Once, before the rows: every row is given the same values, and the
+    /// condition reads nothing else.
+    Once,
+    /// Each row as it was written.
+    EachRow,
+}
+
 /// A way to change rows.
 #[derive(Clone, Debug)]
 pub(crate) struct Work {
@@ -17,11 +29,11 @@ pub(crate) struct Work {
     pub(crate) needs: String,
     /// What stands behind `SET`.
     pub(crate) set: String,
-    /// `needs` must be false of every row once it is changed, which is looked
-    /// at row by row.
-    pub(crate) checked: bool,
-    /// What a checked batch is told when it fails: `needs` of a row as it
-    /// would be once changed, as a subquery over `t`.
+    /// How a batch makes sure that `needs` is false of its rows once they
+    /// are changed.
+    pub(crate) check: Check,
+    /// `needs` of a row as it would be once changed, as a subquery over `t`;
+    /// for work that is checked.
     pub(crate) needs_again: Option<String>,
     /// Settings that the expressions read.
     pub(crate) pins: Vec<(&'static str, &'static str)>,
@@ -41,9 +53,13 @@ impl Work {
                         (column.name.clone(), column.type_name.clone(), expr.on(ROW))
                     })
                     .collect();
-                // A filter that only reads columns which get the same value
-                // in every row still has to be evaluated per row: that is
-                // cheap, and no special case can be wrong.
+                let constant = set.iter().all(|(_, expr)| {
+                    expr.columns.is_empty() && expr.volatility == Volatility::Immutable
+                }) && filter.volatility == Volatility::Immutable
+                    && filter
+                        .columns
+                        .iter()
+                        .all(|name| columns.iter().any(|(column, ..)| column == name));
                 let after: Vec<String> = filter
                     .columns
                     .iter()
@@ -66,7 +82,11 @@ impl Work {
                 Self {
                     needs: format!("({})", filter.on(ROW)),
                     set: assignments(columns.iter().map(|(name, _, value)| (name, value))),
-                    checked: true,
+                    check: if constant {
+                        Check::Once
+                    } else {
+                        Check::EachRow
+                    },
                     needs_again: Some(needs_again),
                     pins: all_pins(),
                     columns,
@@ -92,7 +112,7 @@ impl Work {
         Self {
             needs: any_needs_fill(mappings, ROW),
             set: assignments(set.iter().map(|(name, value)| (name, value))),
-            checked: false,
+            check: Check::Never,
             needs_again: None,
             pins: pins(mappings),
             columns,
@@ -102,6 +122,14 @@ impl Work {
     /// There is something to set at all.
     pub(crate) fn is_empty(&self) -> bool {
         self.columns.is_empty()
+    }
+
+    /// A trigger may change what is written, so only the rows themselves tell.
+    pub(crate) fn on_table(mut self, facts: &Facts) -> Self {
+        if self.check == Check::Once && facts.changing_triggers {
+            self.check = Check::EachRow;
+        }
+        self
     }
 
     /// The row lock that the update itself would take.

@@ -283,7 +283,9 @@ impl Maker<'_> {
             .await
             .map_err(|error| classify(&error, "read the keys of a table"))?;
         Ok(Facts {
+            deadlock_ms: u32::try_from(row.get::<_, i32>("deadlock_ms")).ok(),
             key_lock: row.get("key_lock"),
+            changing_triggers: row.get("changing_triggers"),
             names: row.get("names"),
         })
     }

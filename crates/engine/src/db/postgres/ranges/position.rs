@@ -8,6 +8,8 @@
 //! with such rows stay in `open` and are looked at again when the end is
 //! reached; a range is done when the end is reached and nothing is open.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::db::{DbError, ErrorKind};
@@ -50,13 +52,31 @@ pub(crate) struct PageUpper {
 /// What the batches of a table must know of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Facts {
+    /// The shortest time, in milliseconds, after which a session that waits
+    /// on us looks for a deadlock.
+    #[serde(default)]
+    pub(crate) deadlock_ms: Option<u32>,
     /// A column that is written belongs to a unique index that foreign keys
     /// could point to, so PostgreSQL takes the stronger row lock for it.
     #[serde(default)]
     pub(crate) key_lock: bool,
+    /// A BEFORE ROW trigger may change what a batch writes.
+    #[serde(default)]
+    pub(crate) changing_triggers: bool,
     /// Columns that name a row to people; empty when the table has no key.
     #[serde(default)]
     pub(crate) names: Vec<String>,
+}
+
+impl Facts {
+    /// The longest that a transaction may hold row locks: nobody who waits on
+    /// it has looked for a deadlock by then.
+    pub(crate) fn bound(&self) -> Duration {
+        let deadlock = Duration::from_millis(u64::from(self.deadlock_ms.unwrap_or(1_000)));
+        deadlock
+            .saturating_sub(Duration::from_millis(100))
+            .max(deadlock / 2)
+    }
 }
 
 /// A point in the order of a key: its values in text form, in key order.

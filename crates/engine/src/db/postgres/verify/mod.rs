@@ -101,7 +101,13 @@ fn message(fence: &Fence, request: &VerifyRequest, work: &Work) -> Result<String
     };
     Ok(format!(
         "{}{}{EPILOGUE}",
-        prologue(fence, Access::Pages, &work.pins, request.timeout),
+        prologue(
+            fence,
+            Access::Pages,
+            &work.pins,
+            request.timeout,
+            &upper.facts
+        ),
         chunk.text(&target)
     ))
 }
