@@ -3,6 +3,7 @@
 use pontoon_core::name::TableName;
 use pontoon_core::step::{Conditions, CursorKind, Sync};
 use pontoon_engine::db::{Database, ErrorKind, Fence};
+use pontoon_sandbox::TestDatabase;
 use uuid::Uuid;
 
 use crate::support::{Bed, expr, filling, lower_name, pair, request, updating};
@@ -339,4 +340,56 @@ async fn a_batch_runs_under_its_settings_and_shows_triggers_their_path() {
     assert_eq!(seen["jit"], "off");
     assert_eq!(seen["search_path"], "pg_catalog, app, public, pg_temp");
     assert_eq!(seen["session_replication_role"], "origin");
+}
+
+/// An owner who is no superuser, with its own schema of ours.
+#[tokio::test]
+async fn an_owner_needs_no_more_rights() {
+    let database = TestDatabase::create(None).await.expect("a database");
+    let admin = database.client().await.expect("a client");
+    let role = format!("owner_of_{}", database.name());
+    admin
+        .batch_execute(&format!(
+            "CREATE ROLE {role} LOGIN NOSUPERUSER; GRANT CREATE ON DATABASE {name} TO {role};
+             CREATE SCHEMA shop AUTHORIZATION {role};",
+            name = database.name()
+        ))
+        .await
+        .expect("a role");
+    let url = database.url_as(&role);
+    let owner = pontoon_sandbox::connect(&url).await.expect("the owner");
+    owner
+        .batch_execute(
+            "CREATE TABLE shop.t (id int PRIMARY KEY, name text, lower_name text);
+             INSERT INTO shop.t SELECT g, 'N' || g FROM generate_series(1, 500) g;",
+        )
+        .await
+        .expect("a table");
+    let pg = crate::support::postgres(&url);
+    pg.init(None).await.expect("init");
+    let fence = crate::support::hold(&pg, Vec::new()).await;
+    let mut work = filling("t", lower_name());
+    work.table.schema = "shop".into();
+    let bed = Bed {
+        client: owner,
+        database,
+        pg,
+        fence,
+    };
+    assert_eq!(bed.finish(&work, 120).await, 500);
+    let verify = pontoon_core::step::Verify {
+        table: work.table.clone(),
+        mappings: lower_name(),
+    };
+    let checked: u64 = bed
+        .verify(&verify, 1, true)
+        .await
+        .iter()
+        .map(|range| range.rows)
+        .sum();
+    assert_eq!(checked, 500);
+    bed.pg
+        .sample("blocked_sessions", bed.fence.run)
+        .await
+        .expect("a reading");
 }

@@ -151,7 +151,7 @@ pub(crate) fn row_name(names: &[String]) -> String {
     let each: Vec<String> = names
         .iter()
         .map(|name| {
-            let value = format!("{ROW}.{}::text", quote_ident(name));
+            let value = format!("pg_catalog.left({ROW}.{}::text, 80)", quote_ident(name));
             format!(
                 "{} || CASE WHEN {value} ~ '^-?[0-9]+([.][0-9]+)?$' THEN {value} \
                  ELSE pg_catalog.quote_literal({value}) END",
