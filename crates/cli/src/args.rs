@@ -110,7 +110,12 @@ pub(crate) fn main() -> Exit {
     let context = Context::new(output.clone(), cli.global);
     let exit = match cli.command.run(&context) {
         Ok(exit) => exit,
-        Err(failure) => {
+        Err(mut failure) => {
+            if !output.is_json() {
+                for command in &mut failure.commands {
+                    *command = context.typed(command);
+                }
+            }
             output.failure(&failure);
             failure.exit
         }

@@ -23,9 +23,29 @@ pub(crate) fn effective_plan(
     env: Option<&str>,
     ceilings: Ceilings,
 ) -> Result<Plan> {
+    check_environment(config, env)?;
     plan(path)?
         .effective(config, env, ceilings)
         .map_err(|findings| invalid("The plan does not hold in this environment.", &findings))
+}
+
+/// An environment that the configuration does not know is a mistake on the
+/// command line.
+pub(crate) fn check_environment(config: &Config, env: Option<&str>) -> Result<()> {
+    let Some(env) = env else {
+        return Ok(());
+    };
+    let names: Vec<&str> = config.environments().collect();
+    if names.contains(&env) {
+        return Ok(());
+    }
+    let failure = Failure::usage(format!("There is no environment {env} in {CONFIG}."));
+    Err(match names.as_slice() {
+        [] => failure.hint(format!(
+            "{CONFIG} is looked for beside the plan and in this directory"
+        )),
+        names => failure.hint(format!("it knows {}", names.join(", "))),
+    })
 }
 
 /// The configuration beside the plan, else in the current directory, else in

@@ -41,14 +41,7 @@ fn options(context: &Context, plan: Option<&Path>) -> Result<ConnectOptions> {
 /// variable.
 fn environment_url(env: &str, plan: Option<&Path>) -> Result<Option<String>> {
     let config = files::config(plan)?;
-    if !config.environments().any(|name| name == env) {
-        let names: Vec<&str> = config.environments().collect();
-        let failure = Failure::usage(format!("There is no environment {env} in pontoon.yaml."));
-        return Err(match names.as_slice() {
-            [] => failure.hint("pontoon.yaml is looked for beside the plan and in this directory"),
-            names => failure.hint(format!("it knows {}", names.join(", "))),
-        });
-    }
+    files::check_environment(&config, Some(env))?;
     let Some(variable) = config.url_env(env) else {
         return Ok(None);
     };

@@ -16,7 +16,6 @@ use crate::context::Context;
 use crate::display::{Display, ExitRecord};
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
-use crate::interrupt;
 use crate::words;
 
 /// Between two status records among the JSON lines.
@@ -67,18 +66,29 @@ pub(crate) struct Subject<'a> {
     pub(crate) stops: Option<&'static str>,
 }
 
+/// Looks at the database before a sitting; a signal ends that at once.
+pub(crate) async fn before<T>(
+    cancel: &CancellationToken,
+    look: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::select! {
+        found = look => found,
+        () = cancel.cancelled() => Err(Failure::new(Exit::Interrupted, "Interrupted before anything began.")),
+    }
+}
+
 /// Sits: `work` gets a sink and a token, and says how it ended.
 pub(crate) async fn sit<D: Database, F>(
     context: &Context,
     db: &D,
     subject: Subject<'_>,
     told: &mut Told,
+    cancel: CancellationToken,
     work: impl FnOnce(Sink, CancellationToken) -> F,
 ) -> Result<Exit>
 where
     F: Future<Output = std::result::Result<Ending, RunError>>,
 {
-    let cancel = interrupt::listen(&context.output)?;
     let display = Arc::new(Display::start(&context.output, subject.run));
     let reporter = context.output.is_json().then(|| {
         tokio::spawn(report(
@@ -115,7 +125,7 @@ where
         Ok(ending) => {
             context
                 .output
-                .note(&last_words(&ending, last.as_ref(), &subject));
+                .note(&last_words(context, &ending, last.as_ref(), &subject));
             Ok(exit_of(&ending))
         }
         Err(error) => Err(with_next(error.into(), last.as_ref(), &subject)),
@@ -182,7 +192,12 @@ fn again(last: Option<&StatusRecord>, subject: &Subject<'_>) -> Vec<String> {
         .collect()
 }
 
-fn last_words(ending: &Ending, last: Option<&StatusRecord>, subject: &Subject<'_>) -> String {
+fn last_words(
+    context: &Context,
+    ending: &Ending,
+    last: Option<&StatusRecord>,
+    subject: &Subject<'_>,
+) -> String {
     let run = last.map_or_else(|| "The run".to_owned(), |last| format!("Run {}", last.run));
     let again = again(last, subject);
     let (sentence, hints) = match ending {
@@ -199,7 +214,7 @@ fn last_words(ending: &Ending, last: Option<&StatusRecord>, subject: &Subject<'_
             Some(stops) => (format!("{run} {stops}."), String::new()),
             None => (
                 format!("{run} stops here, as --until asked."),
-                words::hints(&[], &again),
+                context.hints(&again),
             ),
         },
         Ending::Gate {
@@ -207,6 +222,7 @@ fn last_words(ending: &Ending, last: Option<&StatusRecord>, subject: &Subject<'_
             message,
             unmet,
         } => gate_words(
+            context,
             &run,
             *gate,
             message.as_deref(),
@@ -216,14 +232,14 @@ fn last_words(ending: &Ending, last: Option<&StatusRecord>, subject: &Subject<'_
         ),
         Ending::Interrupted => (
             format!("{run} was interrupted; everything committed is kept, and nothing holds it."),
-            words::hints(&[], &again),
+            context.hints(&again),
         ),
         Ending::Paused { by } => {
             let resume = last.and_then(|last| last.next.clone());
             let commands: Vec<String> = resume.into_iter().chain(subject.again.clone()).collect();
             (
                 format!("{run} is paused, by {by}."),
-                words::hints(&[], &commands),
+                context.hints(&commands),
             )
         }
     };
@@ -231,6 +247,7 @@ fn last_words(ending: &Ending, last: Option<&StatusRecord>, subject: &Subject<'_
 }
 
 fn gate_words(
+    context: &Context,
     run: &str,
     gate: Phase,
     message: Option<&str>,
@@ -264,7 +281,7 @@ fn gate_words(
             commands.push(command.clone());
         }
     }
-    (text, words::hints(&[], &commands))
+    (text, context.hints(&commands))
 }
 
 /// What a finished run has cost.

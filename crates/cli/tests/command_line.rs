@@ -197,7 +197,7 @@ fn an_environment_names_its_variable_and_its_mistakes() {
     };
     let missing = run("staging").assert().code(3);
     assert!(text(&missing.get_output().stderr).contains("STAGING_URL"));
-    let unknown = run("stagging").assert().failure();
+    let unknown = run("stagging").assert().code(2);
     assert!(text(&unknown.get_output().stderr).contains("staging"));
     run("staging")
         .env("STAGING_URL", "postgresql://app@127.0.0.1:1/shop")

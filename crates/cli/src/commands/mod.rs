@@ -23,7 +23,6 @@ use pontoon_engine::status::StatusRecord;
 
 use crate::context::Context;
 use crate::error::Result;
-use crate::words;
 
 /// The verbs, in the order in which a newcomer meets them.
 #[derive(Debug, Subcommand)]
@@ -115,6 +114,6 @@ fn tell_status(context: &Context, sentence: &str, status: Option<StatusRecord>) 
     }
     context.output.note(sentence);
     if let Some(next) = status.and_then(|status| status.next) {
-        context.output.note(words::hints(&[], &[next]).trim_end());
+        context.output.note(context.hints(&[next]).trim_end());
     }
 }

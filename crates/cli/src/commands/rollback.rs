@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
 use crate::sitting::{self, Subject};
-use crate::{holder, pick, session};
+use crate::{holder, interrupt, pick, session};
 
 /// Take an unfinished run back, with every write kept
 ///
@@ -27,7 +27,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result {
             let db = session::database(context, None)?;
             // A run that has completed says so itself, which tells more than that
             // there is none to take back.
-            let run = pick::run_or_newest(&db, args.run.run.as_deref()).await?;
+            let cancel = interrupt::listen(&context.output)?;
+            let picked = pick::run_or_newest(&db, args.run.run.as_deref());
+            let run = sitting::before(&cancel, picked).await?;
             let id = run.new.id;
             if !run.state.is_final() {
                 confirm(
@@ -51,7 +53,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result {
                 again: Some(format!("pontoon rollback {id}")),
                 stops: None,
             };
-            sitting::sit(context, &db, subject, told, |sink, cancel| async {
+            sitting::sit(context, &db, subject, told, cancel, |sink, cancel| async {
                 let sitting = engine::rollback(&db, id, options, sink, cancel).await?;
                 Ok(sitting.ending)
             })

@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
 use crate::sitting::{self, Subject};
-use crate::{files, holder, session};
+use crate::{files, holder, interrupt, session};
 
 /// Run a plan, or go on with its unfinished run
 ///
@@ -60,18 +60,18 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result {
         let plan_file = args.plan.to_string_lossy().into_owned();
         context.block_on(async {
             let db = session::database(context, Some(&args.plan))?;
-            let unfinished = db
-                .runs(&RunFilter::Plan(plan.plan.clone()))
-                .await?
-                .into_iter()
-                .find(|run| !run.state.is_final());
+            let cancel = interrupt::listen(&context.output)?;
+            let runs = sitting::before(&cancel, async {
+                Ok(db.runs(&RunFilter::Plan(plan.plan.clone())).await?)
+            });
+            let unfinished = runs.await?.into_iter().find(|run| !run.state.is_final());
             let subject = Subject {
                 run: unfinished.map(|run| run.new.id),
                 plan_file: Some(&plan_file),
-                again: Some(again(args, context, &plan_file)),
+                again: Some(again(args, &plan_file)),
                 stops: None,
             };
-            sitting::sit(context, &db, subject, told, |sink, cancel| async {
+            sitting::sit(context, &db, subject, told, cancel, |sink, cancel| async {
                 let sitting = engine::run(&db, &plan, options, sink, cancel).await?;
                 Ok(sitting.ending)
             })
@@ -117,15 +117,11 @@ pub(super) fn no_gate(gate: Phase, gates: &[Phase]) -> Failure {
 }
 
 /// The same command again, without what is for one sitting only.
-fn again(args: &Args, context: &Context, plan_file: &str) -> String {
+fn again(args: &Args, plan_file: &str) -> String {
     let mut text = format!(
         "pontoon run {}",
         pontoon_engine::status::shell_word(plan_file)
     );
-    if let Some(env) = &context.global.env {
-        text.push_str(" --env ");
-        text.push_str(&pontoon_engine::status::shell_word(env));
-    }
     if args.force {
         text.push_str(" --force");
     }

@@ -35,10 +35,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result {
 async fn one<D: Database>(context: &Context, db: &D, wanted: Option<&str>) -> Result {
     let run = pick::run(db, wanted).await?.new.id;
     // The record was there a moment ago, and runs are never deleted.
-    if let Some(status) = sitting::status(db, run, None).await? {
+    if let Some(mut status) = sitting::status(db, run, None).await? {
         if context.output.is_json() {
             context.output.json(&status);
         } else {
+            status.next = status.next.map(|next| context.typed(&next));
             context.output.text(&display::one_status(&status));
         }
     }

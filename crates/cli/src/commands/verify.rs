@@ -6,7 +6,7 @@ use super::RunName;
 use crate::context::Context;
 use crate::error::Result;
 use crate::sitting::{self, Subject};
-use crate::{holder, pick, session};
+use crate::{holder, interrupt, pick, session};
 
 /// Compare every row of both shapes again
 ///
@@ -22,7 +22,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result {
     sitting::streamed(context, |told| {
         context.block_on(async {
             let db = session::database(context, None)?;
-            let run = pick::run(&db, args.run.run.as_deref()).await?.new.id;
+            let cancel = interrupt::listen(&context.output)?;
+            let picked = sitting::before(&cancel, pick::run(&db, args.run.run.as_deref()));
+            let run = picked.await?.new.id;
             let options = RunOptions {
                 holder: holder::here(),
                 until_gate: None,
@@ -36,7 +38,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result {
                 again: Some(format!("pontoon verify {run}")),
                 stops: Some("is verified: every row has both shapes in step"),
             };
-            sitting::sit(context, &db, subject, told, |sink, cancel| async {
+            sitting::sit(context, &db, subject, told, cancel, |sink, cancel| async {
                 let (ending, _) = engine::verify(&db, run, options, sink, cancel).await?;
                 Ok(ending)
             })

@@ -8,7 +8,7 @@ use pontoon_engine::status::StatusRecord;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::View;
+use super::{View, run_of};
 use crate::error::ErrorRecord;
 use crate::output::Output;
 
@@ -24,7 +24,14 @@ impl Json {
 
 impl View for Json {
     fn event(&mut self, record: &Record) {
-        self.output.json(record);
+        match (run_of(record), serde_json::to_value(record)) {
+            // Nobody knows the run yet.
+            (None, Ok(mut line)) => {
+                line["run"] = serde_json::Value::Null;
+                self.output.json(&line);
+            }
+            _ => self.output.json(record),
+        }
     }
 
     fn status(&mut self, status: &StatusRecord) {
