@@ -139,12 +139,23 @@ impl<D: Database> Driver<'_, D> {
         worked: Result<Ending, RunError>,
         purpose: Purpose,
     ) -> Result<Ending, RunError> {
+        if self.kept.out_of_reach.is_cancelled() {
+            return Err(DbError::new(
+                ErrorKind::Unreachable,
+                format!(
+                    "The database was out of reach for {} s, and the run was let go",
+                    lease::TRUST.as_secs()
+                ),
+            )
+            .hint("Everything committed is kept: run again when the database is back.")
+            .into());
+        }
         if self.kept.lost.is_cancelled() {
             return Err(DbError::new(
                 ErrorKind::Fenced,
-                "The lease was lost: another process may hold the run, or the database was out of reach for longer than its term",
+                "The lease was lost: another process holds the run now",
             )
-            .hint("Nothing was left half done: look at `pontoon status`, and run again.")
+            .hint("Nothing was left half done: look at `pontoon status`.")
             .into());
         }
         let (state, reason, error) = match &worked {

@@ -29,7 +29,7 @@ const FIRST_BEAT: Duration = Duration::from_millis(250);
 /// The last one, which tells what the sitting did, may take this long.
 const LAST_BEAT: Duration = Duration::from_secs(2);
 /// When local trust ends, counted from the last renewal.
-const TRUST: Duration = Duration::from_secs(12);
+pub(crate) const TRUST: Duration = Duration::from_secs(12);
 
 /// Takes the lease. A holder on another machine that may be dead is given its
 /// term to show a sign of life; one that is known to live is named at once.
@@ -82,6 +82,8 @@ pub(crate) struct Kept {
     pub(crate) settings: watch::Receiver<Settings>,
     /// Cancelled when the lease is lost: stop everything.
     pub(crate) lost: CancellationToken,
+    /// Cancelled with it when the database was out of reach for so long.
+    pub(crate) out_of_reach: CancellationToken,
     /// Cancelled when an operator asks for a pause.
     pub(crate) paused: CancellationToken,
     stop: CancellationToken,
@@ -101,6 +103,7 @@ pub(crate) fn keep<D: Database>(
         fence: fence.clone(),
         settings: receiver,
         lost: CancellationToken::new(),
+        out_of_reach: CancellationToken::new(),
         paused: CancellationToken::new(),
         stop: CancellationToken::new(),
         task: tokio::spawn(async {}),
@@ -112,6 +115,7 @@ pub(crate) fn keep<D: Database>(
         observer,
         sink,
         kept.lost.clone(),
+        kept.out_of_reach.clone(),
         kept.paused.clone(),
         kept.stop.clone(),
     ));
@@ -144,6 +148,7 @@ async fn heartbeat<D: Database>(
     observer: Arc<Observer>,
     sink: Sink,
     lost: CancellationToken,
+    out_of_reach: CancellationToken,
     paused: CancellationToken,
     stop: CancellationToken,
 ) {
@@ -192,6 +197,7 @@ async fn heartbeat<D: Database>(
                 });
             }
             Ok(Err(_)) | Err(_) => {
+                out_of_reach.cancel();
                 lost.cancel();
                 return;
             }

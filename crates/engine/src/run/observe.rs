@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
-use crate::db::{Database, Fence, Hold, Live};
+use crate::db::{Database, ErrorKind, Fence, Hold, Live};
 use crate::event::{Event, Sink};
 
 /// Sees every event of a sitting.
@@ -155,9 +155,13 @@ pub(crate) async fn store<D: Database>(
     mut events: mpsc::UnboundedReceiver<Event>,
 ) {
     while let Some(event) = events.recv().await {
-        // History is worth a warning, never the run.
+        // History is worth a warning, never the run. Whoever cannot be told
+        // this event will not be told the next one either.
         if let Err(error) = db.append_event(&fence, &event).await {
             tracing::warn!("failed to store an event: {error}");
+            if error.kind != ErrorKind::Transient {
+                return;
+            }
         }
     }
 }
