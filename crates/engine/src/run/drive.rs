@@ -501,7 +501,13 @@ impl<D: Database> Driver<'_, D> {
             undo: false,
         });
         match &step.step.action {
-            Action::Ddl(_) | Action::Concurrent(_) | Action::Sync(_) | Action::Sql(_) => {
+            Action::Ddl(_) | Action::Sync(_) | Action::Sql(_) => {
+                self.act(step, Direction::Do).await
+            }
+            // No transaction ties its effect to its record, so a rollback has
+            // to know that there may be something to take back.
+            Action::Concurrent(_) => {
+                self.mark(step, StepState::Running, None).await?;
                 self.act(step, Direction::Do).await
             }
             Action::Backfill(work) => {

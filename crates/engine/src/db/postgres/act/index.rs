@@ -22,7 +22,7 @@ use pontoon_core::name::TableName;
 use pontoon_core::sql::postgres::change::{
     build_name, create_index_concurrently, drop_index_concurrently, rename_index,
 };
-use pontoon_core::sql::quote::{quote_literal, quote_qualified};
+use pontoon_core::sql::quote::{quote_ident, quote_literal, quote_qualified};
 use tokio::time::sleep;
 use tokio_postgres::types::Type;
 
@@ -33,23 +33,26 @@ use super::super::sqlstate::{BROKEN, classify};
 use super::Act;
 use super::long::{Gaps, Long, Outcome};
 use super::text::run_word;
-use crate::db::{ActReport, DbError, ErrorKind};
+use crate::db::{ActReport, DbError, Direction, ErrorKind};
 use crate::event::Event;
 
-/// Builds an index, or finishes what an earlier process began.
+/// Builds an index, or finishes what an earlier process began. As the way
+/// back from a drop it may find the index in place: the drop never began.
 pub(super) async fn create(
     act: &Act<'_>,
     table: &TableName,
     index: &Index,
+    direction: Direction,
 ) -> Result<ActReport, DbError> {
     let mut gaps = Gaps::new(act);
     let built = loop {
-        match build(act, table, index, gaps.attempts).await? {
+        match build(act, table, index, direction, gaps.attempts).await? {
             Outcome::Done(name) => break name,
             Outcome::Again { blockers, gap } => gaps.wait(blockers, gap).await?,
         }
     };
     let relation = quote_literal(&quote_qualified(&table.schema, &built));
+    let in_place = built == index.name;
     let report = guarded(
         act.database,
         Guarded {
@@ -64,7 +67,11 @@ pub(super) async fn create(
         RAISE EXCEPTION 'the new index is not valid' USING ERRCODE = '{BROKEN}';
     END IF;\n"
             ),
-            statements: vec![rename_index(&table.schema, &built, &index.name)],
+            statements: if in_place {
+                Vec::new()
+            } else {
+                vec![rename_index(&table.schema, &built, &index.name)]
+            },
             after: String::new(),
             record: act.record.clone(),
             doing: &act.doing,
@@ -75,7 +82,7 @@ pub(super) async fn create(
     .await?;
     Ok(ActReport {
         attempts: gaps.attempts,
-        already_done: report.already_done,
+        already_done: in_place || report.already_done,
         ..ActReport::default()
     })
 }
@@ -85,14 +92,34 @@ async fn build(
     act: &Act<'_>,
     table: &TableName,
     index: &Index,
+    direction: Direction,
     attempt: u32,
 ) -> Result<Outcome<String>, DbError> {
     let long = Long::open(act).await?;
     prepare(act, &long).await?;
+    wait_for_builders(act, &long, &index.name).await?;
     if let Some(found) = find(act, &long.control, table, &index.name).await? {
-        return Err(taken(act, table, index, &found));
+        let ours = found.of_table && found.relkind == "i";
+        match direction {
+            Direction::Undo(_) if ours && found.valid => {
+                return Ok(Outcome::Done(index.name.clone()));
+            }
+            // Our drop was broken off in the middle: the rest of it, then a
+            // new one is built.
+            Direction::Undo(_) if ours => {
+                still_ours(act, &long).await?;
+                let message = drop_index_concurrently(table, &index.name);
+                match long.run(act, &message).await {
+                    Ok(Outcome::Done(_)) => {}
+                    Ok(Outcome::Again { blockers, gap }) => {
+                        return Ok(Outcome::Again { blockers, gap });
+                    }
+                    Err(error) => return Err(classify(&error, &act.doing)),
+                }
+            }
+            Direction::Do | Direction::Undo(_) => return Err(taken(act, table, index, &found)),
+        }
     }
-    wait_for_builders(act, &long).await?;
     if let Some(adopted) = clean_up(act, &long, table, Keep::OneValid).await? {
         return Ok(Outcome::Done(adopted));
     }
@@ -167,7 +194,7 @@ pub(super) async fn drop(
 async fn remove(act: &Act<'_>, table: &TableName, name: &str) -> Result<Outcome<bool>, DbError> {
     let long = Long::open(act).await?;
     prepare(act, &long).await?;
-    wait_for_builders(act, &long).await?;
+    wait_for_builders(act, &long, name).await?;
     clean_up(act, &long, table, Keep::Nothing).await?;
     match find(act, &long.control, table, name).await? {
         None => return Ok(Outcome::Done(true)),
@@ -324,11 +351,12 @@ async fn clean_up(
     Ok(kept)
 }
 
-/// Waits until no session builds for this step any more. One that makes
-/// others wait is cancelled.
-async fn wait_for_builders(act: &Act<'_>, long: &Long) -> Result<(), DbError> {
+/// Waits until no session builds for this step any more, or drops the index
+/// of this name. One that makes others wait is cancelled.
+async fn wait_for_builders(act: &Act<'_>, long: &Long, name: &str) -> Result<(), DbError> {
     let failed = |error| classify(&error, &act.doing);
-    let prefix = prefix(act);
+    let prefix = format!("\"{}", prefix(act));
+    let name = quote_ident(name);
     let ours = [long.pid, long.control_pid];
     let budget = act.budget.max_lock_duration;
     let mut told = false;
@@ -337,7 +365,11 @@ async fn wait_for_builders(act: &Act<'_>, long: &Long) -> Result<(), DbError> {
             .control
             .query_typed(
                 include_str!("sql/builders.sql"),
-                &[(&prefix, Type::TEXT), (&&ours[..], Type::INT4_ARRAY)],
+                &[
+                    (&prefix, Type::TEXT),
+                    (&&ours[..], Type::INT4_ARRAY),
+                    (&name, Type::TEXT),
+                ],
             )
             .await
             .map_err(failed)?;

@@ -96,7 +96,7 @@ pub(crate) async fn act(
         Action::Ddl(change) => ddl::perform(&act, change, texts).await,
         Action::Sync(sync) => ddl::install(&act, sync, texts).await,
         Action::Concurrent(Concurrent::CreateIndex { table, index }) => {
-            index::create(&act, table, index).await
+            index::create(&act, table, index, direction).await
         }
         Action::Concurrent(Concurrent::DropIndex { table, name }) => {
             index::drop(&act, table, name).await
