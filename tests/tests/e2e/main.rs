@@ -7,8 +7,10 @@
 mod bad_input;
 mod contention;
 mod deadlock;
+mod gates;
 mod kill;
 mod limits;
+mod long_steps;
 mod operations;
 mod redteam;
 mod resources;

@@ -685,3 +685,179 @@ async fn contract_only_on_proof() {
         scene.end().await;
     }
 }
+
+/// Names of 63 bytes, which no artifact's name may be made of.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_as_long_as_they_may_be() {
+    for version in super::versions() {
+        let name = |last: char| format!("{}x{last}", "ü".repeat(30)) + "y";
+        let (table, a, b, c) = (name('t'), name('a'), name('b'), name('c'));
+        assert_eq!(table.len(), 63);
+        let scene = Scene::new(
+            version,
+            &format!(
+                "CREATE TABLE \"{table}\" (id integer PRIMARY KEY, \"{a}\" integer NOT NULL, \"{b}\" text, \"{c}\" text);
+                 INSERT INTO \"{table}\" SELECT g, g, 'B' || g, 'C' || g FROM generate_series(1, 500) g; ANALYZE"
+            ),
+        )
+        .await;
+        let (d, e, f) = (name('d'), name('e'), name('f'));
+        let operations = format!(
+            "- change_type: {{table: {table}, column: {a}, to: bigint, as: {d}}}\n\
+             - change_type: {{table: {table}, column: {b}, to: varchar}}\n\
+             - rename_column: {{table: {table}, from: {c}, to: {e}}}\n\
+             - add_column: {{table: {table}, column: {{name: {f}, type: text, nullable: false}}, up: 'lower(\"{b}\")'}}\n\
+             - add_check: {{table: {table}, name: {a}, check: 'id > 0'}}\n\
+             - add_unique: {{table: {table}, name: {b}, columns: [{d}]}}\n\
+             - add_index: {{table: {table}, name: {c}, columns: [{f}]}}"
+        );
+        for way in ["back", "there"] {
+            let path = scene.pontoon.plan(&plan("long_names", "", &operations));
+            scene.pontoon.call(&["run", &path]).await.expect(5);
+            if way == "back" {
+                scene.pontoon.call(&["rollback", "--yes"]).await.expect(0);
+            } else {
+                scene
+                    .pontoon
+                    .call(&["run", &path, "--approve", "contract"])
+                    .await
+                    .expect(0);
+            }
+            scene.clean().await;
+        }
+        let right = format!(
+            "SELECT count(*) FROM \"{table}\" WHERE \"{d}\" = id AND \"{b}\" = 'B' || id AND \"{e}\" = 'C' || id AND \"{f}\" = 'b' || id"
+        );
+        assert_eq!(scene.text(&right).await, "500");
+        scene.end().await;
+    }
+}
+
+/// Two plans at once: on two tables they do not know each other; on one table
+/// the second either fits beside the first or is refused before anything
+/// changes.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_plans_at_once() {
+    for version in super::versions() {
+        let scene = Scene::new(version, ITEMS).await;
+        scene
+            .sql("CREATE TABLE others AS SELECT * FROM items; ANALYZE")
+            .await;
+        let first = scene.pontoon.file("first.yaml", &plan("first", "", RETYPE));
+        let second = scene.pontoon.file(
+            "second.yaml",
+            &plan(
+                "second",
+                "",
+                "- rename_column: {table: others, from: note, to: remark}",
+            ),
+        );
+        let (first, second) = (first.display().to_string(), second.display().to_string());
+        let one = scene.pontoon.spawn(&["run", &first]);
+        let other = scene.pontoon.spawn(&["run", &second]);
+        one.wait().await.0.expect(5);
+        other.wait().await.0.expect(5);
+        // Which run is meant has to be said now.
+        scene.pontoon.call(&["approve", "contract"]).await.expect(2);
+
+        let third = scene.pontoon.file(
+            "third.yaml",
+            &plan(
+                "third",
+                "",
+                "- rename_column: {table: items, from: note, to: remark}",
+            ),
+        );
+        let third = third.display().to_string();
+        let ended = scene.pontoon.call(&["run", &third]).await;
+        match ended.code {
+            Some(4) => {}
+            Some(5) => {
+                scene
+                    .sql("UPDATE items SET amount = 5, note = 'both' WHERE id = 1; UPDATE items SET exact = 6, remark = 'new' WHERE id = 2")
+                    .await;
+                scene
+                    .pontoon
+                    .call(&["run", &third, "--approve", "contract"])
+                    .await
+                    .expect(0);
+                assert_eq!(
+                    scene
+                        .text("SELECT exact || remark FROM items WHERE id IN (1, 2) ORDER BY id")
+                        .await,
+                    "5both,6new"
+                );
+            }
+            code => panic!("{code:?}\n{}\n{}", ended.stdout, ended.stderr),
+        }
+        for path in [&first, &second] {
+            scene
+                .pontoon
+                .call(&["run", path, "--approve", "contract"])
+                .await
+                .expect(0);
+        }
+        assert_eq!(
+            scene
+                .text("SELECT count(*) FROM items WHERE exact IS NULL")
+                .await,
+            "0"
+        );
+        assert_eq!(scene.text("SELECT count(remark) FROM others").await, "1000");
+        scene.clean().await;
+        scene.end().await;
+    }
+}
+
+/// Everything that an application may say while both shapes live.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_to_write() {
+    for version in super::versions() {
+        let scene = Scene::new(version, ITEMS).await;
+        let path = scene.pontoon.plan(&plan(
+            "ways",
+            "",
+            &format!("{RETYPE}\n- rename_column: {{table: items, from: note, to: remark}}"),
+        ));
+        scene.pontoon.call(&["run", &path]).await.expect(5);
+        for sql in [
+            "INSERT INTO items (id, amount, note) VALUES (1, 11, 'up') ON CONFLICT (id) DO UPDATE SET amount = excluded.amount, note = excluded.note",
+            "INSERT INTO items (id, exact, remark) VALUES (2, 22, 'up') ON CONFLICT (id) DO UPDATE SET exact = excluded.exact, remark = excluded.remark",
+            "INSERT INTO items (id, amount) VALUES (3, 33) ON CONFLICT DO NOTHING",
+            "INSERT INTO items (id, amount) SELECT 5000 + id, id FROM items WHERE id <= 10",
+            "INSERT INTO items (id, exact) SELECT 6000 + id, id FROM items WHERE id <= 10",
+            "WITH gone AS (DELETE FROM items WHERE id = 4 RETURNING id, exact) INSERT INTO items (id, exact) SELECT id, exact FROM gone WHERE false",
+            "WITH moved AS (UPDATE items SET amount = -amount WHERE id BETWEEN 20 AND 30 RETURNING id) UPDATE items SET remark = 'moved' FROM moved WHERE items.id = moved.id + 100",
+            "UPDATE items SET amount = other.amount FROM items other WHERE items.id = other.id + 1 AND items.id BETWEEN 40 AND 50",
+            "DO $$ BEGIN BEGIN UPDATE items SET amount = 0 WHERE id = 60; RAISE EXCEPTION 'undone'; EXCEPTION WHEN raise_exception THEN NULL; END; UPDATE items SET exact = 61 WHERE id = 61; END $$",
+            "BEGIN; SAVEPOINT a; UPDATE items SET amount = 1 WHERE id = 70; ROLLBACK TO a; UPDATE items SET amount = 2 WHERE id = 70; COMMIT",
+            "UPDATE items SET amount = NULL, exact = 5 WHERE id = 80",
+            "UPDATE items SET id = id + 10000 WHERE id BETWEEN 90 AND 95",
+        ] {
+            let got = code(&scene.client, sql).await;
+            assert!(
+                got == "00000"
+                    || (got.starts_with("23") || got.starts_with('P'))
+                        && sql.contains("NULL, exact"),
+                "{sql}: {got}"
+            );
+        }
+        if version >= 15 {
+            scene
+                .sql("MERGE INTO items USING (VALUES (1, 111), (9001, 9001)) AS s (id, amount) ON items.id = s.id
+                      WHEN MATCHED THEN UPDATE SET amount = s.amount
+                      WHEN NOT MATCHED THEN INSERT (id, amount) VALUES (s.id, s.amount)")
+                .await;
+        }
+        let apart = "SELECT count(*) FROM items WHERE exact IS DISTINCT FROM amount OR remark IS DISTINCT FROM note";
+        assert_eq!(scene.text(apart).await, "0");
+        scene.pontoon.call(&["verify"]).await.expect(0);
+        scene
+            .pontoon
+            .call(&["run", &path, "--approve", "contract"])
+            .await
+            .expect(0);
+        scene.clean().await;
+        scene.end().await;
+    }
+}

@@ -24,7 +24,7 @@ fn long_plan(name: &str) -> String {
 
 /// Makes each statement of ours wait a little, and none of the application's.
 const SLOW: &str = "
-    CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.02); RETURN NULL; END $$;
+    CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.04); RETURN NULL; END $$;
     CREATE TRIGGER slow BEFORE UPDATE ON orders FOR EACH STATEMENT
         WHEN (current_setting('application_name') LIKE 'pontoon/%') EXECUTE FUNCTION slow()";
 
@@ -220,6 +220,14 @@ async fn a_signal_ends_a_wait_for_a_lock() {
 async fn a_second_terminal_watches_and_steers() {
     for version in super::versions() {
         let (scene, path) = scene(version).await;
+        scene
+            .sql(
+                &SLOW
+                    .replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION")
+                    .replace("CREATE TRIGGER", "CREATE OR REPLACE TRIGGER")
+                    .replace("0.04", "0.2"),
+            )
+            .await;
         let pontoon = &scene.pontoon;
         let running = in_the_backfill(pontoon, &path, &[]).await;
         // Progress arrives with the heartbeat.
@@ -277,6 +285,7 @@ async fn a_second_terminal_watches_and_steers() {
         pontoon.call(&["run", &path]).await.expect(11);
         assert_eq!(rows_committed(&scene.client).await, committed);
         pontoon.call(&["resume"]).await.expect(0);
+        scene.sql("DROP TRIGGER slow ON orders").await;
         pontoon.call(&["run", &path]).await.expect(5);
 
         // At the gate: a process that waits goes on when it is approved.
@@ -431,7 +440,6 @@ async fn cut(version: u32, fragment: &str, moment: Moment, skip: usize) {
     App::install(&model, &scene.client, ROWS)
         .await
         .expect("the model");
-    scene.sql(SLOW).await;
     let proxy = TcpProxy::start(scene.database.server())
         .await
         .expect("a proxy");
