@@ -17,4 +17,4 @@ mod server;
 pub mod tcp_proxy;
 
 pub use error::{Error, Result};
-pub use server::{Server, ServerSpec, StopMode, TestDatabase, connect, test_versions};
+pub use server::{Server, ServerSpec, StandbySpec, StopMode, TestDatabase, connect, test_versions};

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use pontoon_sandbox::{Server, ServerSpec, StopMode, TestDatabase, connect};
+use pontoon_sandbox::{Server, ServerSpec, StandbySpec, StopMode, TestDatabase, connect};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -181,6 +181,67 @@ async fn standby_follows_and_is_promoted() -> Outcome {
         .batch_execute("INSERT INTO t VALUES (2001)")
         .await?;
     assert_eq!(number(&url, "SELECT count(*) FROM t").await?, 2001);
+    Ok(())
+}
+
+/// A standby that is delayed, one that pauses, one that is waited for, and one that is promoted without the last commits.
+#[tokio::test]
+async fn standbys_lag_and_lose_as_told() -> Outcome {
+    const COUNT: &str = "SELECT count(*) FROM t";
+    for version in pontoon_sandbox::test_versions()? {
+        let primary = Server::start(ServerSpec::version(version)).await?;
+        let client = primary.client("postgres").await?;
+        client.batch_execute("CREATE TABLE t (n bigint)").await?;
+        let late = StandbySpec::new("late").delayed(Duration::from_secs(3600));
+        let late = primary.standby(late).await?;
+        let near = primary.standby("near").await?;
+        client.batch_execute("INSERT INTO t VALUES (1)").await?;
+        near.catch_up(&primary).await?;
+        let (near_url, late_url) = (near.url("postgres"), late.url("postgres"));
+        assert_eq!(number(&near_url, COUNT).await?, 1);
+        assert_eq!(number(&late_url, COUNT).await?, 0);
+
+        near.pause_replay().await?;
+        client.batch_execute("INSERT INTO t VALUES (2)").await?;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(number(&near_url, COUNT).await?, 1);
+        near.resume_replay().await?;
+        near.catch_up(&primary).await?;
+        assert_eq!(number(&near_url, COUNT).await?, 2);
+
+        near.cut_stream().await?;
+        client.batch_execute("INSERT INTO t VALUES (3)").await?;
+        near.restore_stream().await?;
+        near.catch_up(&primary).await?;
+        assert_eq!(number(&near_url, COUNT).await?, 3);
+
+        let sync = StandbySpec::new("sync").synchronous();
+        let sync = primary.standby(sync).await?;
+        let begun = Instant::now();
+        let state = "SELECT coalesce(max(sync_state), '') FROM pg_stat_replication \
+                     WHERE application_name = 'sync'";
+        while client.query_one(state, &[]).await?.get::<_, String>(0) != "sync" {
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "never waited for"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        drop(sync);
+        let commit = client.batch_execute("INSERT INTO t VALUES (4)");
+        let commit = tokio::time::timeout(Duration::from_millis(500), commit);
+        assert!(commit.await.is_err(), "the commit waits for the standby");
+
+        near.cut_stream().await?;
+        let other = connect(&primary.url("postgres")).await?;
+        other
+            .batch_execute("SET synchronous_commit = local; INSERT INTO t VALUES (5)")
+            .await?;
+        drop(primary);
+        near.promote().await?;
+        let lost = "SELECT count(*) FROM t WHERE n = 5";
+        assert_eq!(number(&near_url, lost).await?, 0, "on {version}");
+    }
     Ok(())
 }
 

@@ -44,6 +44,7 @@ pub(crate) use self::text::{literal, quote};
 use crate::error::{Error, Result};
 
 pub use self::shared::{TestDatabase, test_versions};
+pub use self::standby::StandbySpec;
 
 /// How long a server may take to become ready or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
