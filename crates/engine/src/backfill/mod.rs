@@ -32,12 +32,14 @@ const MOST_PASSES: u32 = 100;
 const UNDO_PASS: u32 = 1_000;
 
 /// How a backfill ended, when it did not fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Outcome {
     /// No row is left.
     Finished {
         /// Rows changed by all its batches, those of earlier sittings included.
         rows: u64,
+        /// Where it stood then, for `status` of a step that is done.
+        progress: BackfillProgress,
     },
     /// It was told to stop, and has finished its batches.
     Interrupted,
@@ -93,16 +95,18 @@ async fn passes<D: Database>(
             cursor: work.cursor.or(settings.borrow().backfill.cursor),
             parts: settings.borrow().backfill.workers.max(1) * RANGES_PER_WORKER,
         };
-        let Some(changed) =
+        let Some((changed, mut progress)) =
             one_pass(db, fence, &scan, work, &settings, &throttle, sink, cancel).await?
         else {
             return Ok(Outcome::Interrupted);
         };
         rows += changed;
+        progress.rows_done = rows;
         match work.work {
-            BackfillWork::Mappings { .. } => return Ok(Outcome::Finished { rows }),
-            BackfillWork::Update { .. } if changed == 0 => return Ok(Outcome::Finished { rows }),
-            BackfillWork::Update { .. } => {}
+            BackfillWork::Update { .. } if changed > 0 => {}
+            BackfillWork::Mappings { .. } | BackfillWork::Update { .. } => {
+                return Ok(Outcome::Finished { rows, progress });
+            }
         }
     }
     Err(DbError::new(
@@ -115,8 +119,8 @@ async fn passes<D: Database>(
     .hint("The application writes rows that match `where` faster than they are changed: let it write the new value first."))
 }
 
-/// Goes through every range of a pass. Returns the rows changed, or `None`
-/// when it was told to stop.
+/// Goes through every range of a pass. Returns the rows changed and where the
+/// pass stands, or `None` when it was told to stop.
 #[expect(
     clippy::too_many_arguments,
     reason = "each is a thing of its own, used once"
@@ -130,13 +134,13 @@ async fn one_pass<D: Database>(
     throttle: &Throttle,
     sink: &Sink,
     cancel: &CancellationToken,
-) -> Result<Option<u64>, DbError> {
+) -> Result<Option<(u64, BackfillProgress)>, DbError> {
     loop {
         let ranges = db.ranges(fence, scan).await?;
         if ranges.iter().all(|range| range.done) {
             let progress = Progress::new(scan.no, work, &ranges, sink);
-            progress.tell(0);
-            return Ok(Some(ranges.iter().map(|range| range.rows).sum()));
+            let rows = ranges.iter().map(|range| range.rows).sum();
+            return Ok(Some((rows, progress.tell(0))));
         }
         let progress = Progress::new(scan.no, work, &ranges, sink);
         let batch = |range: RangeRecord, rows: u64| {
@@ -220,7 +224,7 @@ impl<'a> Progress<'a> {
         progress
     }
 
-    fn tell(&self, batch_rows: u64) {
+    fn tell(&self, batch_rows: u64) -> BackfillProgress {
         let rows_done = self.tally.sum(|range| range.rows);
         let pages_done = self.tally.sum(|range| range.pages_done);
         let pages_total = self.tally.sum(|range| range.pages_total);
@@ -232,7 +236,7 @@ impl<'a> Progress<'a> {
         #[expect(clippy::cast_precision_loss, reason = "an ETA is an estimate")]
         let eta_seconds = (pages_per_second > 0.0)
             .then(|| pages_total.saturating_sub(pages_done) as f64 / pages_per_second);
-        self.sink.emit(Event::BackfillProgress(BackfillProgress {
+        let progress = BackfillProgress {
             no: self.no,
             table: self.work.table.clone(),
             rows_done,
@@ -242,7 +246,9 @@ impl<'a> Progress<'a> {
             rows_per_second,
             eta_seconds,
             batch_rows,
-        }));
+        };
+        self.sink.emit(Event::BackfillProgress(progress.clone()));
+        progress
     }
 }
 

@@ -1,0 +1,294 @@
+//! A sitting: from taking the lease to giving it back.
+//!
+//! - this file: the lease around the work, and how the sitting ended;
+//! - [`forward`]: step after step, gates, and the end;
+//! - [`step`]: one step, whatever it is;
+//! - [`back`]: the same way back;
+//! - [`proof`]: verify passes that are made again.
+
+mod back;
+mod forward;
+mod proof;
+mod step;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::db::{
+    Database, DbError, ErrorKind, Fence, RunChange, RunFilter, RunRecord, RunState, Settings,
+    StoredError,
+};
+use crate::event::{Event, Sink, VerifyProgress};
+use crate::failpoint;
+
+use super::api::{Ending, RunError, RunOptions};
+use super::lease::{self, Kept};
+use super::observe::{self, Observer};
+
+/// What the sitting is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Forward, to a gate or the end.
+    Forward,
+    /// Back to the old shape.
+    Back,
+    /// A new verify pass.
+    Verify,
+}
+
+/// One process's hold on a run.
+pub(crate) struct Driver<'a, D> {
+    db: &'a D,
+    run: Uuid,
+    options: &'a RunOptions,
+    sink: Sink,
+    cancel: CancellationToken,
+    kept: Kept,
+    verified: Vec<VerifyProgress>,
+}
+
+/// How work ended that is neither done nor failed.
+enum Stop {
+    /// SIGINT or SIGTERM.
+    Interrupted,
+    /// An operator's pause.
+    Paused,
+}
+
+/// The outcome of a sitting: its end, and the verify passes it made.
+pub(crate) struct Outcome {
+    pub(crate) ending: Ending,
+    pub(crate) verified: Vec<VerifyProgress>,
+}
+
+/// Takes the lease, works, records how it ended and gives the lease back,
+/// whatever happened in between.
+pub(crate) async fn sit<D: Database>(
+    db: &D,
+    record: &RunRecord,
+    purpose: Purpose,
+    options: &RunOptions,
+    sink: &Sink,
+    cancel: &CancellationToken,
+) -> Result<Outcome, RunError> {
+    let run = record.new.id;
+    let acquired = lease::acquire(db, run, &options.holder, sink, cancel).await?;
+    failpoint::reach("lease.taken");
+    let (observer, durable) = Observer::new();
+    let sink = observer.tee(sink);
+    sink.emit(Event::LeaseTaken {
+        epoch: acquired.fence.epoch,
+        taken_over_from: acquired.taken_over_from.as_ref().map(lease::describe),
+    });
+    let writer = tokio::spawn(observe::store(db.clone(), acquired.fence.clone(), durable));
+    // Limits, throttle and gates may change between sittings.
+    let change = RunChange {
+        settings: Some(record.new.settings.clone()),
+        ..RunChange::default()
+    };
+    db.update_run(&acquired.fence, &change).await?;
+    let kept = lease::keep(
+        db,
+        acquired.fence,
+        record.new.settings.clone(),
+        Arc::clone(&observer),
+        sink.clone(),
+    );
+    let mut driver = Driver {
+        db,
+        run,
+        options,
+        sink: sink.clone(),
+        cancel: cancel.clone(),
+        kept,
+        verified: Vec::new(),
+    };
+    let worked = driver.work(purpose).await;
+    let worked = driver.settle(worked, purpose).await;
+    let Driver { kept, verified, .. } = driver;
+    observer.close();
+    failpoint::reach("lease.release");
+    let released = kept.release(db).await;
+    if writer.await.is_err() {
+        tracing::warn!("the event writer panicked");
+    }
+    let ending = worked?;
+    released?;
+    Ok(Outcome { ending, verified })
+}
+
+impl<D: Database> Driver<'_, D> {
+    fn fence(&self) -> &Fence {
+        &self.kept.fence
+    }
+
+    async fn work(&mut self, purpose: Purpose) -> Result<Ending, RunError> {
+        match purpose {
+            Purpose::Forward => self.forward().await,
+            Purpose::Back => self.back().await,
+            Purpose::Verify => self.verify_again().await,
+        }
+    }
+
+    /// Records why the sitting ended, unless the run belongs to another
+    /// process now or the database is out of reach: then the record already
+    /// says that `run` goes on.
+    async fn settle(
+        &self,
+        worked: Result<Ending, RunError>,
+        purpose: Purpose,
+    ) -> Result<Ending, RunError> {
+        if self.kept.out_of_reach.is_cancelled() {
+            return Err(DbError::new(
+                ErrorKind::Unreachable,
+                format!(
+                    "The database was out of reach for {} s, and the run was let go",
+                    lease::TRUST.as_secs()
+                ),
+            )
+            .hint("Everything committed is kept: run again when the database is back.")
+            .into());
+        }
+        if self.kept.lost.is_cancelled() {
+            return Err(DbError::new(
+                ErrorKind::Fenced,
+                "The lease was lost: another process holds the run now",
+            )
+            .hint("Nothing was left half done: look at `pontoon status`.")
+            .into());
+        }
+        let (state, reason, error) = match &worked {
+            Ok(Ending::Paused { by }) => (RunState::Paused, Some(format!("paused by {by}")), None),
+            Ok(_) => return worked,
+            Err(RunError::Db(error)) => match &error.kind {
+                ErrorKind::Fenced
+                | ErrorKind::Held { .. }
+                | ErrorKind::Unreachable
+                | ErrorKind::Rejected => return worked,
+                ErrorKind::LockPatience { .. } | ErrorKind::RowLimit { .. } => (
+                    RunState::Paused,
+                    Some(error.message.clone()),
+                    Some(stored(error)),
+                ),
+                ErrorKind::Transient
+                | ErrorKind::Conflict
+                | ErrorKind::ProofVoid
+                | ErrorKind::Refused
+                | ErrorKind::Failed
+                | ErrorKind::Internal => (
+                    RunState::Failed,
+                    Some(error.message.clone()),
+                    Some(stored(error)),
+                ),
+            },
+            Err(RunError::VerifyFailed { message, hints }) => (
+                RunState::Failed,
+                Some(message.clone()),
+                Some(StoredError {
+                    code: "verify".to_owned(),
+                    message: message.clone(),
+                    hint: hints.first().cloned(),
+                }),
+            ),
+            Err(
+                RunError::Refused { .. }
+                | RunError::PlanChanged { .. }
+                | RunError::WrongServer { .. }
+                | RunError::NoRun { .. }
+                | RunError::State { .. },
+            ) => return worked,
+        };
+        // A rollback that failed is still a rollback.
+        let state = match purpose {
+            Purpose::Back => RunState::RollingBack,
+            Purpose::Forward | Purpose::Verify => state,
+        };
+        let change = RunChange {
+            state: Some(state),
+            reason: Some(reason.clone()),
+            error: Some(error),
+            event: Some(Event::StateChanged {
+                state: state.name().to_owned(),
+                reason,
+            }),
+            ..RunChange::default()
+        };
+        if let Err(second) = self.db.update_run(self.fence(), &change).await {
+            tracing::warn!("failed to record how the sitting ended: {second}");
+        }
+        worked
+    }
+
+    async fn record(&self) -> Result<RunRecord, RunError> {
+        let runs = self.db.runs(&RunFilter::Id(self.run)).await?;
+        runs.into_iter().next().ok_or_else(|| RunError::NoRun {
+            message: format!("run {} is gone from the database", self.run),
+            hints: Vec::new(),
+        })
+    }
+
+    fn settings(&self) -> Settings {
+        self.kept.settings.borrow().clone()
+    }
+
+    fn stopped(&self) -> Option<Stop> {
+        if self.cancel.is_cancelled() {
+            Some(Stop::Interrupted)
+        } else if self.kept.paused.is_cancelled() {
+            Some(Stop::Paused)
+        } else {
+            None
+        }
+    }
+
+    async fn ending_of(&self, stop: Stop) -> Result<Ending, RunError> {
+        Ok(match stop {
+            Stop::Interrupted => Ending::Interrupted,
+            Stop::Paused => Ending::Paused {
+                by: self
+                    .record()
+                    .await?
+                    .pause_requested
+                    .unwrap_or_else(|| "an operator".to_owned()),
+            },
+        })
+    }
+
+    async fn change(&self, change: RunChange) -> Result<(), RunError> {
+        if let Some(event) = &change.event {
+            self.sink.emit(event.clone());
+        }
+        Ok(self.db.update_run(self.fence(), &change).await?)
+    }
+}
+
+fn lost() -> DbError {
+    DbError::new(ErrorKind::Fenced, "The lease was lost")
+}
+
+fn stored(error: &DbError) -> StoredError {
+    let code = error.code.clone().unwrap_or_else(|| {
+        match error.kind {
+            ErrorKind::LockPatience { .. } => "lock_patience",
+            ErrorKind::RowLimit { .. } => "max_rows_affected",
+            ErrorKind::Refused => "refused",
+            ErrorKind::ProofVoid => "proof_void",
+            ErrorKind::Failed => "failed",
+            ErrorKind::Unreachable
+            | ErrorKind::Rejected
+            | ErrorKind::Transient
+            | ErrorKind::Fenced
+            | ErrorKind::Held { .. }
+            | ErrorKind::Conflict
+            | ErrorKind::Internal => "internal",
+        }
+        .to_owned()
+    });
+    StoredError {
+        code,
+        message: error.message.clone(),
+        hint: error.hints.first().cloned(),
+    }
+}

@@ -1,0 +1,100 @@
+//! Proofs that have to be made again.
+
+use pontoon_core::step::Action;
+use uuid::Uuid;
+
+use super::super::api::{Ending, RunError};
+use super::Driver;
+use crate::db::{Database, DbError, RunChange, RunState, StepRecord, StepState};
+use crate::event::Event;
+
+impl<D: Database> Driver<'_, D> {
+    /// The proof no longer holds (a rewrite, a new partition): every verify
+    /// step has to be done again.
+    pub(super) async fn void_proofs(
+        &self,
+        steps: &[StepRecord],
+        why: &DbError,
+    ) -> Result<(), RunError> {
+        self.sink.emit(Event::Warning {
+            message: format!("{why}. Verifying again."),
+        });
+        for step in steps {
+            if matches!(step.step.action, Action::Verify(_)) && step.state == StepState::Done {
+                self.mark(step, StepState::Pending, None).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// New passes of every verify step that has been reached.
+    pub(super) async fn verify_again(&mut self) -> Result<Ending, RunError> {
+        let steps = self.db.steps(self.run).await?;
+        let mut failed = None;
+        for step in &steps {
+            let Action::Verify(work) = &step.step.action else {
+                continue;
+            };
+            self.sink.emit(Event::StepStarted {
+                no: step.step.no,
+                phase: step.step.phase,
+                kind: step.step.action.kind().to_owned(),
+                name: step.step.name.clone(),
+                undo: false,
+            });
+            match self.verify(step, work).await {
+                Ok(None) => {}
+                Ok(Some(stop)) => return self.ending_of(stop).await,
+                Err(RunError::VerifyFailed { message, hints }) => {
+                    failed = failed.or(Some(RunError::VerifyFailed { message, hints }));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match failed {
+            Some(failed) => Err(failed),
+            None => {
+                let record = self.record().await?;
+                if record.state == RunState::Failed {
+                    self.change(RunChange {
+                        state: Some(RunState::Running),
+                        reason: Some(None),
+                        error: Some(None),
+                        ..RunChange::default()
+                    })
+                    .await?;
+                }
+                Ok(Ending::Until)
+            }
+        }
+    }
+}
+
+pub(super) fn verify_failed(run: Uuid, step: &StepRecord) -> RunError {
+    let count = |key: &str| {
+        step.detail
+            .get(key)
+            .and_then(serde_json::Value::as_u64)
+            .unwrap_or(0)
+    };
+    let mut hints: Vec<String> = step
+        .detail
+        .get("examples")
+        .and_then(serde_json::Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(serde_json::Value::as_str)
+        .map(str::to_owned)
+        .collect();
+    hints.push(format!(
+        "Mend these rows (make one side follow the other), then: pontoon verify {run}"
+    ));
+    RunError::VerifyFailed {
+        message: format!(
+            "{} found {} rows whose two shapes disagree, and nobody but you can tell which side is right",
+            step.step.name,
+            count("conflicts").max(count("mismatched"))
+        ),
+        hints,
+    }
+}
