@@ -2,6 +2,7 @@
 //!
 //! - [`Server`] is a real PostgreSQL server (14 to 18) that lives in a temporary directory and never outlives
 //!   the process that started it, not even when that process is killed with SIGKILL.
+//! - [`Pooler`] is a PgBouncer before it.
 //! - [`TestDatabase`] is a fresh database on a server that all tests of one process share.
 //! - [`app`] is a model application: clients of two versions that write one table, and an oracle that knows every row.
 //! - [`dump`] writes down a catalog, to prove that it is what it was.
@@ -17,4 +18,6 @@ mod server;
 pub mod tcp_proxy;
 
 pub use error::{Error, Result};
-pub use server::{Server, ServerSpec, StandbySpec, StopMode, TestDatabase, connect, test_versions};
+pub use server::{
+    Pooler, Server, ServerSpec, StandbySpec, StopMode, TestDatabase, connect, test_versions,
+};

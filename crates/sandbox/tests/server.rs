@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use pontoon_sandbox::{Server, ServerSpec, StandbySpec, StopMode, TestDatabase, connect};
+use pontoon_sandbox::{Pooler, Server, ServerSpec, StandbySpec, StopMode, TestDatabase, connect};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -243,6 +243,57 @@ async fn standbys_lag_and_lose_as_told() -> Outcome {
         assert_eq!(number(&near_url, lost).await?, 0, "on {version}");
     }
     Ok(())
+}
+
+/// Two sessions share one connection to the server, and the pooler follows to another server.
+#[tokio::test]
+#[expect(clippy::print_stderr, reason = "a test that is left out says so")]
+async fn pooler_shares_connections_and_moves() -> Outcome {
+    if !Pooler::is_here()? {
+        eprintln!(
+            "LEFT OUT: PgBouncer is missing; PONTOON_REQUIRE_PGBOUNCER=1 makes this a failure"
+        );
+        return Ok(());
+    }
+    let (one, two) = (
+        Server::start(ServerSpec::default()).await?,
+        Server::start(ServerSpec::default()).await?,
+    );
+    let port = "SELECT current_setting('port')::bigint";
+    let dir = {
+        let pooler = Pooler::start(&one, 1).await?;
+        let pid = |client: tokio_postgres::Client| async move {
+            let row = client.simple_query("SELECT pg_backend_pid()").await;
+            row.map(|messages| format!("{messages:?}"))
+        };
+        let first = pid(connect(&pooler.url("postgres")).await?).await?;
+        assert_eq!(first, pid(connect(&pooler.url("postgres")).await?).await?);
+        assert_eq!(
+            number(&one.url("postgres"), port).await?,
+            number_simple(&pooler.url("postgres"), port).await?
+        );
+        // The other server has a password of its own, which nobody needs over its socket.
+        pooler.point_to(&two)?;
+        let begun = Instant::now();
+        while number_simple(&pooler.url("postgres"), port).await? != i64::from(two.port()) {
+            assert!(begun.elapsed() < Duration::from_secs(20), "it never moves");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        pooler.url("postgres")
+    };
+    assert!(connect(&dir).await.is_err(), "it ends with its value");
+    Ok(())
+}
+
+async fn number_simple(url: &str, query: &str) -> Result<i64, Box<dyn std::error::Error>> {
+    let messages = connect(url).await?.simple_query(query).await?;
+    messages
+        .iter()
+        .find_map(|message| match message {
+            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+            _ => None,
+        })
+        .ok_or_else(|| "no number".into())
 }
 
 /// Slow the first time on a machine: whatever is not installed is fetched.

@@ -65,7 +65,7 @@ impl Server {
 ///
 /// It is taken from below the range that the kernel gives to outgoing connections: a client that retries a closed
 /// port of that range can end up connected to itself.
-fn free_port() -> Result<u16> {
+pub(super) fn free_port() -> Result<u16> {
     let mut last = None;
     for _ in 0..200 {
         let port = rand::rng().random_range(16_000..32_000);

@@ -19,6 +19,7 @@ mod fetch;
 mod find;
 mod guardian;
 mod place;
+mod pooler;
 pub(crate) mod programs;
 mod shared;
 mod standby;
@@ -43,6 +44,7 @@ use self::text::encode;
 pub(crate) use self::text::{literal, quote};
 use crate::error::{Error, Result};
 
+pub use self::pooler::Pooler;
 pub use self::shared::{TestDatabase, test_versions};
 pub use self::standby::StandbySpec;
 

@@ -54,7 +54,9 @@ struct Cut {
 
 #[derive(Debug)]
 struct Shared {
-    target: SocketAddr,
+    /// Where it led at first; URLs are made from that.
+    first: SocketAddr,
+    target: Mutex<SocketAddr>,
     state: watch::Sender<State>,
     cut: Mutex<Option<Cut>>,
     cuts: AtomicU64,
@@ -121,7 +123,8 @@ impl TcpProxy {
             generation: 0,
         });
         let shared = Arc::new(Shared {
-            target,
+            first: target,
+            target: Mutex::new(target),
             state,
             cut: Mutex::new(None),
             cuts: AtomicU64::new(0),
@@ -143,10 +146,21 @@ impl TcpProxy {
     /// A server's URL with the proxy's port in place of the server's.
     pub fn url(&self, direct: &str) -> String {
         direct.replacen(
-            &format!(":{}/", self.shared.target.port()),
+            &format!(":{}/", self.shared.first.port()),
             &format!(":{}/", self.port),
             1,
         )
+    }
+
+    /// Leads new connections to another server, as an address that moves in a failover. Open ones stay where they are;
+    /// [`TcpProxy::cut`] ends them.
+    pub fn redirect(&self, server: &Server) {
+        *self
+            .shared
+            .target
+            .lock()
+            .expect("no code panics while it holds this lock") =
+            SocketAddr::from(([127, 0, 0, 1], server.port()));
     }
 
     /// Cuts every open connection with a reset; new connections pass.
@@ -230,7 +244,11 @@ async fn serve(client: TcpStream, shared: Arc<Shared>) {
     if born.traffic == Traffic::Refuse {
         return reset(&client);
     }
-    let Ok(server) = TcpStream::connect(shared.target).await else {
+    let target = *shared
+        .target
+        .lock()
+        .expect("no code panics while it holds this lock");
+    let Ok(server) = TcpStream::connect(target).await else {
         return reset(&client);
     };
     for socket in [&client, &server] {
