@@ -12,6 +12,7 @@ mod kill;
 mod limits;
 mod long_steps;
 mod operations;
+mod pooler;
 mod redteam;
 mod resources;
 mod roles;
