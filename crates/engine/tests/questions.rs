@@ -21,6 +21,8 @@ CREATE FUNCTION app.wild(int) RETURNS int LANGUAGE sql VOLATILE AS 'SELECT (rand
 CREATE FUNCTION app.private(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1';
 REVOKE EXECUTE ON FUNCTION app.private(int) FROM PUBLIC;
 CREATE FUNCTION app.fails(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RAISE ''never''; END';
+CREATE FUNCTION app.full(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
+    'BEGIN RAISE ''no room'' USING ERRCODE = ''disk_full''; END';
 CREATE FUNCTION elsewhere.f(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1';
 CREATE FUNCTION app.eq(text, text) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT lower($1) = lower($2)';
 CREATE OPERATOR app.=== (LEFTARG = text, RIGHTARG = text, FUNCTION = app.eq);
@@ -737,6 +739,32 @@ ALTER TABLE "Odd.Schema"."Größe ""1""" ENABLE ROW LEVEL SECURITY, FORCE ROW LE
         admin
             .batch_execute(r#"DROP OWNED BY "own""er"; DROP ROLE "own""er""#)
             .await?;
+    }
+    Ok(())
+}
+
+/// A full disk says nothing about the plan: it is an error of the server, and
+/// not an answer.
+#[tokio::test]
+async fn trouble_of_the_server_is_no_answer() -> Outcome {
+    for version in test_versions()? {
+        let database = TestDatabase::create(version).await?;
+        let client = connect(&database.url()).await?;
+        client.batch_execute(SCHEMA).await?;
+        let questions = vec![
+            expression("app.fails(id)", Some("integer")),
+            expression("app.full(id)", Some("integer")),
+        ];
+        match read(&client, &request(questions)).await {
+            Err(InspectError::Server { source, .. }) => {
+                assert_eq!(
+                    source.code().map(|code| code.code()),
+                    Some("53100"),
+                    "{source}"
+                );
+            }
+            other => panic!("expected the server's error, found {other:?}"),
+        }
     }
     Ok(())
 }

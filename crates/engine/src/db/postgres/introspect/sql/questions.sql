@@ -31,6 +31,9 @@ DECLARE
     error_code text;
     error_message text;
     error_hint text;
+    -- A full disk, a lock, a server that goes down: these say nothing about
+    -- the text that was asked about.
+    not_of_the_plan CONSTANT text := '^(40|53|55P|57P|58)';
 BEGIN
     FOR shape IN SELECT value FROM jsonb_array_elements(asked -> 'shapes') LOOP
         broken := NULL;
@@ -39,6 +42,9 @@ BEGIN
         EXCEPTION WHEN OTHERS THEN
             GET STACKED DIAGNOSTICS error_code = RETURNED_SQLSTATE, error_message = MESSAGE_TEXT,
                 error_hint = PG_EXCEPTION_HINT;
+            IF error_code ~ not_of_the_plan THEN
+                RAISE;
+            END IF;
             broken := jsonb_build_object('code', error_code, 'message', error_message, 'hint', error_hint);
         END;
         FOR question IN SELECT value FROM jsonb_array_elements(shape -> 'questions') LOOP
@@ -136,6 +142,9 @@ BEGIN
                                        'FROM (SELECT 1) AS one LEFT JOIN pg_temp.pontoon_row ON false', template)
                            INTO null_on_null;
                     EXCEPTION WHEN OTHERS THEN
+                        IF SQLSTATE ~ not_of_the_plan THEN
+                            RAISE;
+                        END IF;
                         null_on_null := NULL;
                     END;
                 END IF;
@@ -149,6 +158,9 @@ BEGIN
                 WHEN OTHERS THEN
                     GET STACKED DIAGNOSTICS error_code = RETURNED_SQLSTATE, error_message = MESSAGE_TEXT,
                         error_hint = PG_EXCEPTION_HINT;
+                    IF error_code ~ not_of_the_plan THEN
+                        RAISE;
+                    END IF;
                     answer := jsonb_build_object('no', question -> 'no', 'error',
                         jsonb_build_object('code', error_code, 'message', error_message, 'hint', error_hint));
             END;
@@ -190,6 +202,9 @@ BEGIN
             WHEN OTHERS THEN
                 GET STACKED DIAGNOSTICS error_code = RETURNED_SQLSTATE, error_message = MESSAGE_TEXT,
                     error_hint = PG_EXCEPTION_HINT;
+                IF error_code ~ not_of_the_plan THEN
+                    RAISE;
+                END IF;
                 answer := jsonb_build_object('no', question -> 'no', 'error',
                     jsonb_build_object('code', error_code, 'message', error_message, 'hint', error_hint));
         END;
