@@ -66,7 +66,12 @@ pub(crate) struct Subject<'a> {
     pub(crate) stops: Option<&'static str>,
 }
 
-/// Looks at the database before a sitting; a signal ends that at once.
+/// How long a look before the sitting may take: longer than the time in which
+/// a connection is made or refused.
+const FIRST_LOOK: Duration = Duration::from_secs(40);
+
+/// Looks at the database before a sitting; a signal ends that at once, and a
+/// database that never answers ends it too.
 pub(crate) async fn before<T>(
     cancel: &CancellationToken,
     look: impl Future<Output = Result<T>>,
@@ -74,6 +79,10 @@ pub(crate) async fn before<T>(
     tokio::select! {
         found = look => found,
         () = cancel.cancelled() => Err(Failure::new(Exit::Interrupted, "Interrupted before anything began.")),
+        () = tokio::time::sleep(FIRST_LOOK) => Err(Failure::new(
+            Exit::Unreachable,
+            format!("The database has not answered for {} s.", FIRST_LOOK.as_secs()),
+        )),
     }
 }
 

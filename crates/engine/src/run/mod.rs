@@ -12,6 +12,7 @@ mod drive;
 mod lease;
 mod observe;
 mod positions;
+mod reach;
 mod start;
 mod transition;
 
@@ -37,6 +38,16 @@ pub use api::{Ending, RunError, RunOptions, Sitting};
 /// # Errors
 /// See [`RunError`].
 pub async fn run<D: Database>(
+    db: &D,
+    plan: &Plan,
+    options: RunOptions,
+    sink: Sink,
+    cancel: CancellationToken,
+) -> Result<Sitting, RunError> {
+    reach::while_it_answers(db, forward(db, plan, options, sink, cancel)).await
+}
+
+async fn forward<D: Database>(
     db: &D,
     plan: &Plan,
     options: RunOptions,
@@ -75,6 +86,16 @@ pub async fn run<D: Database>(
 /// [`RunError::State`] for a run that has completed or holds a step that
 /// cannot be taken back.
 pub async fn rollback<D: Database>(
+    db: &D,
+    run: Uuid,
+    options: RunOptions,
+    sink: Sink,
+    cancel: CancellationToken,
+) -> Result<Sitting, RunError> {
+    reach::while_it_answers(db, back(db, run, options, sink, cancel)).await
+}
+
+async fn back<D: Database>(
     db: &D,
     run: Uuid,
     options: RunOptions,
@@ -140,6 +161,16 @@ pub async fn rollback<D: Database>(
 /// [`RunError::VerifyFailed`] with the keys; [`RunError::State`] when the run
 /// has not reached its verify phase.
 pub async fn verify<D: Database>(
+    db: &D,
+    run: Uuid,
+    options: RunOptions,
+    sink: Sink,
+    cancel: CancellationToken,
+) -> Result<(Ending, Vec<VerifyProgress>), RunError> {
+    reach::while_it_answers(db, verify_again(db, run, options, sink, cancel)).await
+}
+
+async fn verify_again<D: Database>(
     db: &D,
     run: Uuid,
     options: RunOptions,
