@@ -1,5 +1,6 @@
 //! The binary as a child process.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::OnceLock;
@@ -28,6 +29,8 @@ pub struct Pontoon {
 pub struct Finished {
     /// The exit code; `None` when a signal ended the process.
     pub code: Option<i32>,
+    /// The signal that ended the process.
+    pub signal: Option<i32>,
     /// Standard output.
     pub stdout: String,
     /// Standard error.
@@ -94,6 +97,7 @@ impl Pontoon {
             .expect("the binary can be started");
         Finished {
             code: output.status.code(),
+            signal: output.status.signal(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
@@ -116,8 +120,15 @@ impl Pontoon {
         let mut stderr = child.stderr.take().expect("stderr is piped");
         let (sender, records) = tokio::sync::mpsc::unbounded_channel();
         tokio::spawn(async move {
-            let mut lines = BufReader::new(stdout).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
+            let mut lines = BufReader::new(stdout);
+            let mut line = String::new();
+            loop {
+                line.clear();
+                match lines.read_line(&mut line).await {
+                    // A process that was killed may leave a line unfinished.
+                    Ok(1..) if line.ends_with('\n') => {}
+                    _ => return,
+                }
                 let record = serde_json::from_str(&line)
                     .unwrap_or_else(|error| panic!("a line is not JSON ({error}): {line}"));
                 if sender.send(record).is_err() {
@@ -208,6 +219,30 @@ impl Running {
         kill(Pid::from_raw(pid), signal).expect("the child can be signalled");
     }
 
+    /// What the process does now, as the kernel says it: `T` when it was
+    /// stopped, `None` when it has ended.
+    pub fn state(&self) -> Option<char> {
+        let path = format!("/proc/{}/stat", self.child.id()?);
+        let stat = std::fs::read_to_string(path).ok()?;
+        let state = stat.rsplit_once(')')?.1.trim_start().chars().next()?;
+        (state != 'Z').then_some(state)
+    }
+
+    /// Waits until the process lies still after SIGSTOP; false when it ends
+    /// instead.
+    pub async fn stopped(&self) -> bool {
+        let begun = Instant::now();
+        loop {
+            match self.state() {
+                Some('T') => return true,
+                None => return false,
+                Some(_) => {}
+            }
+            assert!(begun.elapsed() < HANG, "the process neither stops nor ends");
+            tokio::time::sleep(Duration::from_millis(3)).await;
+        }
+    }
+
     /// Waits until a record satisfies `wanted`, and returns it. `None` when
     /// the process ended before that.
     pub async fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Option<Value> {
@@ -252,6 +287,7 @@ impl Running {
         (
             Finished {
                 code: status.code(),
+                signal: status.signal(),
                 stdout,
                 stderr,
             },

@@ -3,11 +3,10 @@
 use pontoon_core::catalog::Catalog;
 use pontoon_core::lower::{self, Lowered};
 use pontoon_core::plan::{self, Plan};
-use pontoon_core::step::{Action, Step};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::db::{Database, NewRun, RunFilter, RunRecord, RunState, Settings, StepState};
+use crate::db::{Database, NewRun, RunFilter, RunRecord, RunState, Settings};
 use crate::event::{Event, Sink};
 use crate::failpoint;
 
@@ -60,13 +59,6 @@ pub(crate) async fn find_or_create<D: Database>(
                 hints: vec![format!("Finish it: pontoon rollback {}", run.new.id)],
             });
         }
-        let steps = db.steps(run.new.id).await?;
-        let left: Vec<(&Step, &Action)> = steps
-            .iter()
-            .filter(|step| step.state != StepState::Done)
-            .map(|step| (&step.step, &step.step.action))
-            .collect();
-        db.admit(&left).await?;
         return Ok(Found::Run(Box::new(run.clone())));
     }
     let completed = runs
@@ -78,14 +70,8 @@ pub(crate) async fn find_or_create<D: Database>(
     }
 
     let (catalog, lowered) = compile(db, plan).await?;
-    let program = lowered.program;
-    let actions: Vec<(&Step, &Action)> = program
-        .steps
-        .iter()
-        .map(|step| (step, &step.action))
-        .collect();
-    db.admit(&actions).await?;
     db.init(None).await?;
+    let program = lowered.program;
     let program_json = serde_json::to_string(&program).map_err(|error| {
         crate::db::DbError::new(
             crate::db::ErrorKind::Internal,

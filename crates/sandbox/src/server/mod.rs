@@ -66,6 +66,8 @@ pub struct ServerSpec {
     pub durable: bool,
     /// Asks every role for a password over TCP, not only the superuser.
     pub require_passwords: bool,
+    /// Environment variables for the server's processes, for example `LD_PRELOAD`.
+    pub environment: Vec<(String, String)>,
 }
 
 impl ServerSpec {
@@ -81,6 +83,13 @@ impl ServerSpec {
     #[must_use]
     pub fn setting(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Adds a variable to the environment of the server's processes.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 }
@@ -155,6 +164,7 @@ impl Server {
                 installation,
                 account,
                 dir,
+                environment: spec.environment.clone(),
             },
             port: 0,
             password,

@@ -16,6 +16,8 @@ pub(crate) struct Place {
     pub(crate) installation: Installation,
     pub(crate) account: Account,
     pub(crate) dir: PathBuf,
+    /// Further environment variables of the server's processes.
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 impl Place {
@@ -44,6 +46,7 @@ impl Place {
             .command(&self.account, "postgres")
             .arg("-D")
             .arg(self.data())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdout(log)
             .stderr(log_too)
             .process_group(0)
