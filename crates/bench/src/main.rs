@@ -33,6 +33,12 @@ struct Arguments {
     /// PostgreSQL's major version
     #[arg(long)]
     version: Option<u32>,
+    /// Only contestants whose name contains this, and whom they are compared with
+    #[arg(long)]
+    only: Option<String>,
+    /// The server as it comes out of the box, instead of one whose cache holds the table
+    #[arg(long)]
+    stock: bool,
     /// Ends with 1 unless one worker reaches 0.9 of the plain UPDATE and two reach 1.4
     #[arg(long)]
     check: bool,
@@ -59,15 +65,18 @@ async fn measure(arguments: &Arguments) -> Result<bool, Error> {
     } else {
         (arguments.rows, arguments.rounds.max(1))
     };
-    let spec = ServerSpec {
+    let mut spec = ServerSpec {
         version: arguments.version,
         durable: true,
         ..ServerSpec::default()
+    };
+    if !arguments.stock {
+        spec = spec
+            .setting("shared_buffers", "'512MB'")
+            .setting("max_wal_size", "'8GB'")
+            .setting("checkpoint_timeout", "'30min'")
+            .setting("autovacuum", "off");
     }
-    .setting("shared_buffers", "'512MB'")
-    .setting("max_wal_size", "'8GB'")
-    .setting("checkpoint_timeout", "'30min'")
-    .setting("autovacuum", "off");
     let server = Server::start(spec).await?;
     let contest = Contest::new(&server, rows).await?;
     say(&format!(
@@ -75,9 +84,21 @@ async fn measure(arguments: &Arguments) -> Result<bool, Error> {
         server.version(),
         std::thread::available_parallelism()?
     ));
-    let mut turns: Vec<Vec<Turn>> = vec![Vec::new(); Contestant::ALL.len()];
+    let contestants: Vec<Contestant> = Contestant::ALL
+        .into_iter()
+        .filter(|contestant| {
+            arguments.only.as_ref().is_none_or(|only| {
+                let wanted = |one: Contestant| one.name().contains(only.as_str());
+                wanted(*contestant)
+                    || Contestant::ALL
+                        .into_iter()
+                        .any(|one| wanted(one) && one.rival() == *contestant)
+            })
+        })
+        .collect();
+    let mut turns: Vec<Vec<Turn>> = vec![Vec::new(); contestants.len()];
     for _ in 0..rounds {
-        for (contestant, turns) in Contestant::ALL.into_iter().zip(&mut turns) {
+        for (contestant, turns) in contestants.iter().copied().zip(&mut turns) {
             turns.push(contest.turn(contestant).await?);
         }
     }
@@ -90,14 +111,15 @@ async fn measure(arguments: &Arguments) -> Result<bool, Error> {
         .map(|turns| median(turns, |turn| turn.cpu))
         .collect();
     let of = |figures: &[f64], wanted| {
-        Contestant::ALL
-            .into_iter()
+        contestants
+            .iter()
+            .copied()
             .zip(figures)
             .find_map(|(contestant, figure)| (contestant == wanted).then_some(*figure))
             .unwrap_or(f64::NAN)
     };
     let mut reached = true;
-    for contestant in Contestant::ALL {
+    for &contestant in &contestants {
         let rival = contestant.rival();
         let (median, cost) = (of(&medians, contestant), of(&costs, contestant));
         let share = of(&medians, rival) / median;

@@ -31,6 +31,25 @@ async fn a_batch_never_changes_more_rows_than_allowed() {
 }
 
 #[tokio::test]
+async fn a_batch_goes_far_where_little_is_left_to_do() {
+    let bed = Bed::new(
+        "CREATE TABLE t (id int PRIMARY KEY, name text, lower_name text);
+         INSERT INTO t SELECT g, 'N' || g, CASE WHEN g % 1000 <> 0 THEN 'n' || g END
+         FROM generate_series(1, 20000) g; ANALYZE t;",
+    )
+    .await;
+    let work = filling("t", lower_name());
+    let range = bed.ranges(&work).await.remove(0);
+    let report = bed.batch(&work, &range, 500).await.expect("a batch");
+    assert_eq!(
+        (report.changed, report.range.done),
+        (20, true),
+        "{report:?}"
+    );
+    assert_eq!(bed.count(LEFT).await, 0);
+}
+
+#[tokio::test]
 async fn max_rows_affected_holds_with_four_workers() {
     for cursor in [CursorKind::Pages, CursorKind::Key] {
         let bed = Bed::new(

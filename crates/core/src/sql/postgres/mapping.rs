@@ -201,6 +201,21 @@ pub fn any_needs_fill(mappings: &[Mapping], row: &str) -> String {
     any_of(mappings.iter().map(|m| needs_fill(m, row)).collect())
 }
 
+/// True of every row that meets [`any_needs_fill`], and of some others: what a
+/// row alone tells, without computing any expression. For counting ahead.
+pub fn any_may_need_fill(mappings: &[Mapping], row: &str) -> String {
+    any_of(
+        mappings
+            .iter()
+            .map(|mapping| match &mapping.rule {
+                Rule::Pair { .. } | Rule::Fill { .. } => all_null(&mapping.new, row),
+                Rule::Derived { .. } => "true".to_owned(),
+                Rule::Omitted { .. } => NEVER.to_owned(),
+            })
+            .collect(),
+    )
+}
+
 /// The backfill's `SET`: `(column, expression)` for every column that some
 /// mapping fills, each once, unquoted name first.
 ///

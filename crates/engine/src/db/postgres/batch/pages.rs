@@ -1,9 +1,11 @@
 //! The block of a batch that goes along pages.
 //!
-//! 1. **How far.** Count visible rows from the cursor on, up to the number
-//!    aimed at; the batch ends at the last whole page. In the same statement
-//!    the table's filenode is read: it is locked then, so no rewrite can come
-//!    between, and a rewrite that came before is seen.
+//! 1. **How far.** Count rows from the cursor on that look as if they needed
+//!    work, up to the number aimed at; the batch ends at the last whole page.
+//!    Where none does (a second pass, a table half done) it goes far in one
+//!    step and changes nothing. In the same statement the table's filenode is
+//!    read: it is locked then, so no rewrite can come between, and a rewrite
+//!    that came before is seen.
 //! 2. **At once.** A range `UPDATE` in a subtransaction with a lock_timeout
 //!    of 1 ms, the least there is. Where nobody holds a row it is as fast as a plain
 //!    `UPDATE`. Where somebody does, the subtransaction is undone, which
@@ -40,7 +42,7 @@ pub(crate) struct PageBatch<'a> {
     pub(crate) position: &'a PagePosition,
     pub(crate) upper: &'a PageUpper,
     pub(crate) storage: u32,
-    /// Rows to look at.
+    /// Rows to aim at.
     pub(crate) rows: u64,
     /// Rows that may be changed.
     pub(crate) most: u64,
@@ -69,7 +71,7 @@ impl PageBatch<'_> {
             format!(
                 "-- A page with more rows than the batch may have is gone through bit by bit.
     pontoon_careful := pontoon_seen >= {rows} AND {last_page} <= {from};
-    IF NOT pontoon_careful THEN BEGIN
+    IF pontoon_seen > 0 AND NOT pontoon_careful THEN BEGIN
         PERFORM pg_catalog.set_config('lock_timeout', '1', true);
         {update}
         IF pontoon_changed > {most} THEN
@@ -116,7 +118,8 @@ impl PageBatch<'_> {
             last_page = page("pontoon_last"),
             careful_steps = self.careful(),
         );
-        self.block(from, stop, careful, &steps)
+        let counted = format!(" AND {}", self.work.may_need);
+        self.block(from, stop, careful, &counted, &steps)
     }
 
     fn revisit(&self) -> String {
@@ -142,10 +145,10 @@ impl PageBatch<'_> {
             page = self.position.page,
         );
         let (from, to) = visit.first().copied().unwrap_or_default();
-        self.block(from, to, self.position.careful, &steps)
+        self.block(from, to, self.position.careful, "", &steps)
     }
 
-    fn block(&self, from: u64, stop: u64, careful: u32, steps: &str) -> String {
+    fn block(&self, from: u64, stop: u64, careful: u32, counted: &str, steps: &str) -> String {
         let record = Record {
             target: &self.target,
             done: format!(
@@ -192,7 +195,7 @@ BEGIN
     SELECT pg_catalog.pg_relation_filenode({regclass}::regclass), pg_catalog.count(*), pg_catalog.max(place)
     INTO pontoon_storage, pontoon_seen, pontoon_last
     FROM (SELECT t.ctid AS place FROM ONLY {table} AS t
-          WHERE t.ctid >= {first} AND t.ctid < {last} LIMIT {rows}) AS ahead;
+          WHERE t.ctid >= {first} AND t.ctid < {last}{counted} LIMIT {rows}) AS ahead;
     IF pontoon_storage IS DISTINCT FROM {storage} THEN
         {rewritten}
         RETURN;

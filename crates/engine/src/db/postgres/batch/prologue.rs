@@ -86,6 +86,9 @@ pub(crate) fn prologue(
         ),
         ("row_security", "'off'".to_owned()),
         ("jit", "'off'".to_owned()),
+        // PL/pgSQL would parse the block's statements once more before it
+        // parses those that it executes.
+        ("check_function_bodies", "'off'".to_owned()),
         ("max_parallel_workers_per_gather", "'0'".to_owned()),
         ("enable_tidscan", "'on'".to_owned()),
         ("enable_seqscan", "'off'".to_owned()),

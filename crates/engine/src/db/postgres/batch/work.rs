@@ -1,7 +1,7 @@
 //! What a batch does to a row, as SQL.
 
 use pontoon_core::expr::Volatility;
-use pontoon_core::sql::postgres::mapping::{any_needs_fill, fill_set, pins};
+use pontoon_core::sql::postgres::mapping::{any_may_need_fill, any_needs_fill, fill_set, pins};
 use pontoon_core::sql::quote::{quote_ident, quote_literal};
 use pontoon_core::step::{BackfillWork, Mapping};
 
@@ -27,6 +27,9 @@ pub(crate) enum Check {
 pub(crate) struct Work {
     /// True of rows that have to be changed.
     pub(crate) needs: String,
+    /// True of these rows and perhaps of others, and cheap: what a batch
+    /// counts to see how far it may go.
+    pub(crate) may_need: String,
     /// What stands behind `SET`.
     pub(crate) set: String,
     /// How a batch makes sure that `needs` is false of its rows once they
@@ -79,8 +82,10 @@ impl Work {
                     filter.on("pontoon_after"),
                     after.join(", ")
                 );
+                let needs = format!("({})", filter.on(ROW));
                 Self {
-                    needs: format!("({})", filter.on(ROW)),
+                    may_need: needs.clone(),
+                    needs,
                     set: assignments(columns.iter().map(|(name, _, value)| (name, value))),
                     check: if constant {
                         Check::Once
@@ -111,6 +116,7 @@ impl Work {
             .collect();
         Self {
             needs: any_needs_fill(mappings, ROW),
+            may_need: any_may_need_fill(mappings, ROW),
             set: assignments(set.iter().map(|(name, value)| (name, value))),
             check: Check::Never,
             needs_again: None,
