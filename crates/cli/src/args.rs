@@ -48,6 +48,21 @@ pub(crate) struct Global {
     )]
     pub(crate) url: Option<String>,
 
+    /// Go around a connection pooler at this address
+    ///
+    /// The server's own address, in any form that --url takes, where that one
+    /// leads to a pooler such as PgBouncer: indexes are built, constraints
+    /// validated and a plan's own SQL is run there, and locks are watched.
+    /// Without it: the variable that direct_url_env of --env names in
+    /// pontoon.yaml, then DIRECT_URL beside DATABASE_URL.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        help_heading = "Global options"
+    )]
+    pub(crate) direct_url: Option<String>,
+
     /// Use this environment of pontoon.yaml
     #[arg(
         long,

@@ -34,8 +34,12 @@ impl Context {
             text.push_str(" --env ");
             text.push_str(&shell_word(env));
         }
-        if let Some(url) = &self.global.url {
-            text.push_str(" --url ");
+        for (option, url) in [
+            (" --url ", &self.global.url),
+            (" --direct-url ", &self.global.direct_url),
+        ] {
+            let Some(url) = url else { continue };
+            text.push_str(option);
             if holds_password(url) {
                 text.push('…');
             } else {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use pontoon_core::plan::Config;
 use pontoon_engine::db::postgres::Postgres;
 use pontoon_engine::db::postgres::connect::ConnectOptions;
 
@@ -15,41 +16,65 @@ use crate::files;
 /// # Errors
 /// When no connection can be made of what is given.
 pub(crate) fn database(context: &Context, plan: Option<&Path>) -> Result<Postgres> {
-    let options = options(context, plan)?;
-    Ok(Postgres::new(options)?)
+    let named = |key: EnvironmentKey, what| match &context.global.env {
+        Some(env) => from_environment(env, plan, key, what),
+        None => Ok(None),
+    };
+    let (url, direct) = match &context.global.url {
+        Some(url) => (Some(url.clone()), None),
+        None => match named(Config::url_env, "the URL")? {
+            Some(url) => (Some(url), named(Config::direct_url_env, "the direct URL")?),
+            // DIRECT_URL goes with DATABASE_URL: beside any other URL it would
+            // lead elsewhere.
+            None => (
+                variable("DATABASE_URL"),
+                named(Config::direct_url_env, "the direct URL")?.or_else(|| variable("DIRECT_URL")),
+            ),
+        },
+    };
+    let direct = context.global.direct_url.clone().or(direct);
+    let options = options(url, context.global.url.is_some())?;
+    let direct = direct
+        .filter(|url| !url.is_empty())
+        .map(|url| self::options(Some(url), context.global.direct_url.is_some()))
+        .transpose()?;
+    Ok(Postgres::with_direct(options, direct)?)
 }
 
-/// Where the command line leads.
-fn options(context: &Context, plan: Option<&Path>) -> Result<ConnectOptions> {
-    let variable = |name: &str| std::env::var(name).ok();
-    let url = match (&context.global.url, &context.global.env) {
-        (Some(url), _) => Some(url.clone()),
-        (None, Some(env)) => environment_url(env, plan)?.or_else(|| variable("DATABASE_URL")),
-        (None, None) => variable("DATABASE_URL"),
-    };
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// What a connection string means; without one, what the `PG*` variables mean.
+fn options(url: Option<String>, is_typed: bool) -> Result<ConnectOptions> {
     let url = url.filter(|url| !url.is_empty());
     ConnectOptions::resolve(url.as_deref(), &variable).map_err(|error| {
-        let exit = match context.global.url {
-            Some(_) => Exit::Usage,
-            None => Exit::Invalid,
-        };
+        let exit = if is_typed { Exit::Usage } else { Exit::Invalid };
         Failure::new(exit, error.to_string()).hint(error.hint())
     })
 }
 
-/// The URL of an environment of `pontoon.yaml`; `None` when it names no
-/// variable.
-fn environment_url(env: &str, plan: Option<&Path>) -> Result<Option<String>> {
+/// Which variable an environment of `pontoon.yaml` names for something.
+type EnvironmentKey = for<'a> fn(&'a Config, &str) -> Option<&'a str>;
+
+/// The value of a variable that an environment of `pontoon.yaml` names; `None`
+/// when it names none.
+fn from_environment(
+    env: &str,
+    plan: Option<&Path>,
+    key: EnvironmentKey,
+    what: &str,
+) -> Result<Option<String>> {
     let config = files::config(plan)?;
     files::check_environment(&config, Some(env))?;
-    let Some(variable) = config.url_env(env) else {
+    let Some(variable) = key(&config, env) else {
         return Ok(None);
     };
     match std::env::var(variable) {
         Ok(url) if !url.is_empty() => Ok(Some(url)),
         _ => Err(Failure::new(
             Exit::Invalid,
-            format!("The variable {variable}, which holds the URL of {env}, is not set."),
+            format!("The variable {variable}, which holds {what} of {env}, is not set."),
         )),
     }
 }

@@ -11,6 +11,7 @@ mod gates;
 mod limits;
 mod long_steps;
 mod operations;
+mod pooler;
 mod redteam;
 mod resources;
 mod roles;

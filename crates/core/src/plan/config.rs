@@ -124,6 +124,12 @@ impl Config {
         self.file.environments.get(env)?.url_env.as_deref()
     }
 
+    /// The environment variable that holds the URL of an environment's server
+    /// itself, where the other one leads to a pooler.
+    pub fn direct_url_env(&self, env: &str) -> Option<&str> {
+        self.file.environments.get(env)?.direct_url_env.as_deref()
+    }
+
     /// The environment of that name; `None` stands for no environment at all.
     fn environment(&self, env: Option<&str>) -> Result<Option<&EnvironmentFile>, Box<Diagnostic>> {
         let Some(name) = env else {

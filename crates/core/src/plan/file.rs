@@ -217,6 +217,11 @@ pub struct EnvironmentFile {
     #[serde(default)]
     #[schemars(extend("format" = "environment-variable"))]
     pub url_env: Option<String>,
+    /// The environment variable that holds the URL of the server itself, where
+    /// `url_env` leads to a connection pooler.
+    #[serde(default)]
+    #[schemars(extend("format" = "environment-variable"))]
+    pub direct_url_env: Option<String>,
     /// Where a plan has a limit too, the lower one holds.
     #[serde(default)]
     pub limits: Option<LimitsFile>,

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use pontoon_core::catalog::{Catalog, Question};
 use pontoon_core::name::TableName;
+use pontoon_core::step::{Action, Step};
 use uuid::Uuid;
 
 pub use error::{DbError, ErrorKind};
@@ -114,6 +115,14 @@ pub trait Database: Clone + Send + Sync + 'static {
         fence: &Fence,
         no: u32,
         change: &StepChange,
+    ) -> impl Future<Output = Result<(), DbError>> + Send;
+
+    /// Looks whether the connection allows all of these actions, each given
+    /// with its step; changes nothing. Fails with [`ErrorKind::Refused`]
+    /// naming those that it does not allow, and what to do.
+    fn admit(
+        &self,
+        actions: &[(&Step, &Action)],
     ) -> impl Future<Output = Result<(), DbError>> + Send;
 
     /// Performs a `Ddl`, `Concurrent`, `Sync` or `Sql` action with its

@@ -19,10 +19,11 @@ mod transition;
 use pontoon_core::catalog::Catalog;
 use pontoon_core::lower::Lowered;
 use pontoon_core::plan::Plan;
+use pontoon_core::step::{Action, Step, Undo};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::db::{Database, RunFilter, RunRecord, RunState};
+use crate::db::{Database, RunFilter, RunRecord, RunState, StepState};
 use crate::event::{Sink, VerifyProgress};
 
 use drive::Purpose;
@@ -135,6 +136,16 @@ async fn back<D: Database>(
         });
     }
     start::check_server(db, &record).await?;
+    let undo: Vec<(&Step, &Action)> = steps
+        .iter()
+        .filter(|step| matches!(step.state, StepState::Running | StepState::Done))
+        .filter_map(|step| match &step.step.undo {
+            Undo::Steps { actions } => Some((&step.step, actions)),
+            Undo::Nothing | Undo::Impossible { .. } => None,
+        })
+        .flat_map(|(step, actions)| actions.iter().map(move |action| (step, action)))
+        .collect();
+    db.admit(&undo).await?;
     let sink = sink.of(run);
     let outcome = drive::sit(db, &record, Purpose::Back, &options, &sink, &cancel).await?;
     Ok(Sitting {
@@ -205,8 +216,6 @@ pub async fn find<D: Database>(db: &D, run: Uuid) -> Result<RunRecord, RunError>
 }
 
 fn verifiable(record: &RunRecord, steps: &[crate::db::StepRecord]) -> bool {
-    use crate::db::StepState;
-    use pontoon_core::step::Action;
     let of = |wanted: fn(&Action) -> bool| {
         steps
             .iter()

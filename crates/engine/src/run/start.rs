@@ -3,10 +3,11 @@
 use pontoon_core::catalog::Catalog;
 use pontoon_core::lower::{self, Lowered};
 use pontoon_core::plan::{self, Plan};
+use pontoon_core::step::{Action, Step};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::db::{Database, NewRun, RunFilter, RunRecord, RunState, Settings};
+use crate::db::{Database, NewRun, RunFilter, RunRecord, RunState, Settings, StepState};
 use crate::event::{Event, Sink};
 use crate::failpoint;
 
@@ -59,6 +60,13 @@ pub(crate) async fn find_or_create<D: Database>(
                 hints: vec![format!("Finish it: pontoon rollback {}", run.new.id)],
             });
         }
+        let steps = db.steps(run.new.id).await?;
+        let left: Vec<(&Step, &Action)> = steps
+            .iter()
+            .filter(|step| step.state != StepState::Done)
+            .map(|step| (&step.step, &step.step.action))
+            .collect();
+        db.admit(&left).await?;
         return Ok(Found::Run(Box::new(run.clone())));
     }
     let completed = runs
@@ -70,8 +78,14 @@ pub(crate) async fn find_or_create<D: Database>(
     }
 
     let (catalog, lowered) = compile(db, plan).await?;
-    db.init(None).await?;
     let program = lowered.program;
+    let actions: Vec<(&Step, &Action)> = program
+        .steps
+        .iter()
+        .map(|step| (step, &step.action))
+        .collect();
+    db.admit(&actions).await?;
+    db.init(None).await?;
     let program_json = serde_json::to_string(&program).map_err(|error| {
         crate::db::DbError::new(
             crate::db::ErrorKind::Internal,

@@ -2,6 +2,7 @@
 //!
 //! - [`store`]: our schema, runs, steps, events, the lease.
 //! - [`fence`], [`session`]: how every transaction of ours begins and ends.
+//! - [`direct`]: what cannot go through a pooler, and where it goes instead.
 //! - [`introspect`]: the catalog, and what a plan's texts mean.
 //! - [`guard`]: strong locks within a budget.
 //! - [`act`]: steps with their records.
@@ -14,6 +15,7 @@
 mod act;
 mod batch;
 pub mod connect;
+mod direct;
 mod fence;
 mod guard;
 pub mod introspect;
@@ -29,6 +31,7 @@ use std::time::Duration;
 
 use pontoon_core::catalog::{Catalog, Question};
 use pontoon_core::name::TableName;
+use pontoon_core::step::{Action, Step};
 use uuid::Uuid;
 
 use self::connect::{ConnectOptions, Pool, Purpose};
@@ -50,6 +53,8 @@ pub struct Postgres {
 
 struct Inner {
     options: ConnectOptions,
+    /// The way around a pooler, when `options` lead to one.
+    direct: Option<ConnectOptions>,
     /// Short transactions on our own tables. Apart from the batches', so that
     /// the lease is renewed also when every batch connection is out.
     control: Pool,
@@ -72,11 +77,25 @@ impl Postgres {
     /// # Errors
     /// When the pools cannot be made.
     pub fn new(options: ConnectOptions) -> Result<Self, DbError> {
+        Self::with_direct(options, None)
+    }
+
+    /// The same, with the address of the server itself where `options` lead
+    /// to a pooler in front of it. Steps that need a session of their own go
+    /// there, and so does what watches them.
+    ///
+    /// # Errors
+    /// When the pools cannot be made.
+    pub fn with_direct(
+        options: ConnectOptions,
+        direct: Option<ConnectOptions>,
+    ) -> Result<Self, DbError> {
         let control = Pool::new(&options, Purpose::Control, CONTROL_CONNECTIONS)?;
         let batches = Pool::new(&options, Purpose::Batch, BATCH_CONNECTIONS)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 options,
+                direct,
                 control,
                 batches,
             }),
@@ -94,10 +113,17 @@ impl Postgres {
     }
 
     /// A connection of its own, for guarded and concurrent steps and for
-    /// whoever watches them: no other task ever shares its backend.
+    /// whoever watches them: no other task of ours ever shares it. It goes
+    /// around the pooler where the way around is known.
     pub(crate) async fn own_session(&self, purpose: Purpose) -> Result<Session, DbError> {
-        let connection = connect::connect(&self.inner.options, purpose).await?;
+        let options = self.inner.direct.as_ref().unwrap_or(&self.inner.options);
+        let connection = connect::connect(options, purpose).await?;
         Ok(Session::own(connection))
+    }
+
+    /// Is the way around a pooler known?
+    pub(crate) fn has_direct(&self) -> bool {
+        self.inner.direct.is_some()
     }
 }
 
@@ -113,9 +139,10 @@ impl Database for Postgres {
             tables: tables.to_vec(),
             questions: questions.to_vec(),
         };
-        // Questions make temporary tables: a connection that ends with them.
-        let session = self.own_session(Purpose::Introspect).await?;
-        Ok(introspect::read(&session, &request).await?)
+        // Questions make temporary tables, which end with their transaction; a
+        // connection of its own ends whatever else they leave.
+        let connection = connect::connect(&self.inner.options, Purpose::Introspect).await?;
+        Ok(introspect::read(&connection, &request).await?)
     }
 
     async fn init(&self, app_role: Option<&str>) -> Result<(), DbError> {
@@ -162,6 +189,10 @@ impl Database for Postgres {
         change: &StepChange,
     ) -> Result<(), DbError> {
         store::step::update(self, fence, no, change).await
+    }
+
+    async fn admit(&self, actions: &[(&Step, &Action)]) -> Result<(), DbError> {
+        direct::admit(self, actions).await
     }
 
     async fn act(

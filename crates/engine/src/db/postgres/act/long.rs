@@ -63,9 +63,7 @@ impl Long {
                 ErrorKind::Refused,
                 format!("{}: it cannot run through a connection pooler", act.doing),
             )
-            .hint(
-                "Give the address of the server itself: long steps need a session of their own.",
-            ));
+            .hint(super::super::direct::GIVE));
         }
         let one = "SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_setting('server_version_num')::int4";
         let row = session.query_typed_one(one, &[]).await.map_err(failed)?;

@@ -16,6 +16,7 @@
 
 mod error;
 mod hosts;
+mod identity;
 mod options;
 mod params;
 mod passfile;
@@ -27,6 +28,7 @@ mod text;
 mod tls;
 
 pub use error::{ConnectError, ConnectErrorKind};
+pub use identity::{Identity, identity};
 pub use options::{ConnectOptions, Purpose};
 pub use pool::{Pool, Pooled};
 pub use pooler::is_pooler;

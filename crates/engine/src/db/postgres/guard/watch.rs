@@ -157,7 +157,7 @@ pub(crate) async fn waiters(client: &Client, pid: i32) -> Result<Vec<Waiter>, Db
 
 #[cfg(test)]
 mod tests {
-    use pontoon_sandbox::TestDatabase;
+    use pontoon_sandbox::{Pooler, Server, ServerSpec, TestDatabase};
 
     use super::*;
 
@@ -213,6 +213,55 @@ mod tests {
             ..through_a_pooler
         };
         assert!(watchdog.cancel(&now).await.expect("cancels"));
+    }
+
+    /// The same behind a real pooler, with an application whose transaction
+    /// could not look more like ours, on the backend that was ours a moment
+    /// ago.
+    #[tokio::test(flavor = "multi_thread")]
+    #[expect(clippy::print_stderr, reason = "a test that is left out says so")]
+    async fn pooler_watchdog_behind_a_real_pooler() {
+        if !Pooler::is_here().unwrap_or_else(|error| panic!("{error}")) {
+            eprintln!(
+                "LEFT OUT: PgBouncer is missing; PONTOON_REQUIRE_PGBOUNCER=1 makes this a failure"
+            );
+            return;
+        }
+        let server = Server::start(ServerSpec::default())
+            .await
+            .expect("a server");
+        let pooler = Pooler::start(&server, 1).await.expect("a pooler");
+        let control = server.client("postgres").await.expect("a client");
+        let connect = async || {
+            pontoon_sandbox::connect(&pooler.url("postgres"))
+                .await
+                .expect("a client")
+        };
+        let (ours, application) = (connect().await, connect().await);
+        let pid = async |client: &Client| {
+            let row = client
+                .query_typed("SELECT pg_backend_pid()", &[])
+                .await
+                .expect("a pid");
+            row[0].get::<_, i32>(0)
+        };
+        assert_eq!(pid(&ours).await, pid(&application).await, "one backend");
+        let watchdog = Watchdog {
+            control: &control,
+            pid: pid(&ours).await,
+            name: OURS,
+            pooled: super::super::super::connect::is_pooler(&ours)
+                .await
+                .expect("it can be told"),
+        };
+        let text =
+            format!("BEGIN; SET LOCAL application_name = '{OURS}'; SELECT pg_sleep(2); COMMIT");
+        let (ended, ()) = tokio::join!(application.batch_execute(&text), async {
+            // Our own message is still queueing in the pooler.
+            let queueing = sleep(Duration::from_millis(1500));
+            watchdog.over(Duration::from_millis(300), queueing).await;
+        });
+        ended.expect("nobody cancelled it");
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -91,6 +91,11 @@ impl Worker {
 
     /// Backends that are ours: what they hold is not in our way.
     pub(super) async fn our_pids(&self, control: &Session) -> Result<Vec<i32>, DbError> {
+        // Behind a pooler no backend is ours between two transactions: what
+        // the last one holds now, an application holds.
+        if self.pooled {
+            return Ok(Vec::new());
+        }
         let row = control
             .query_typed_one("SELECT pg_catalog.pg_backend_pid()", &[])
             .await
