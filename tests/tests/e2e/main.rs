@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod contention;
+mod corruption;
 mod deadlock;
 mod gates;
 mod limits;
