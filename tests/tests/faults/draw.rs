@@ -102,39 +102,9 @@ impl Draw {
         known: &BTreeMap<String, Arc<Reference>>,
     ) -> Vec<Case> {
         let mut random = StdRng::seed_from_u64(self.seed ^ u64::from(version) << 32);
-        let names: Vec<&String> = known.keys().collect();
-        let case = |random: &mut StdRng, scenario: &str, way, fault, place| Case {
-            version,
-            scenario: scenario.to_owned(),
-            way,
-            fault,
-            place,
-            traffic: match random.random_range(0..10) {
-                0..2 => Traffic::Quiet,
-                2..9 => Traffic::Mixed,
-                _ => Traffic::Hot,
-            },
-            seed: random.random_range(0..1_000_000),
-        };
-        let any = |random: &mut StdRng, fault| {
-            let scenario = *names.choose(random).expect("there are scenarios");
-            let way = match fault {
-                Fault::DiskData => Way::Forward,
-                _ if random.random_ratio(1, 5) => Way::Back,
-                _ => Way::Forward,
-            };
-            let places = known[scenario].places(way, fault);
-            let place = places.choose(random).expect("there are places").clone();
-            case(random, scenario, way, fault, place)
-        };
         let kill = |random: &mut StdRng| {
-            let scenario = *names.choose(random).expect("there are scenarios");
-            let way = if random.random_ratio(1, 5) {
-                Way::Back
-            } else {
-                Way::Forward
-            };
-            case(random, scenario, way, Fault::Kill, Place::Any)
+            let (scenario, way) = subject(known, random);
+            case(random, version, scenario, way, Fault::Kill, Place::Any)
         };
         let every = |random: &mut StdRng, faults: &[Fault]| {
             let mut cases = Vec::new();
@@ -145,7 +115,7 @@ impl Draw {
                             continue;
                         }
                         for place in reference.places(way, fault) {
-                            cases.push(case(random, scenario, way, fault, place));
+                            cases.push(case(random, version, scenario, way, fault, place));
                         }
                     }
                 }
@@ -161,13 +131,7 @@ impl Draw {
                 .collect(),
             Wanted::Kills(count) => (0..*count).map(|_| kill(&mut random)).collect(),
             Wanted::Random(count) => (0..*count)
-                .map(|_| {
-                    // What takes ten times as long is drawn less often.
-                    let fault = Fault::ALL
-                        .choose_weighted(&mut random, |fault| if fault.is_slow() { 1 } else { 6 })
-                        .expect("there are faults");
-                    any(&mut random, *fault)
-                })
+                .map(|_| any(known, &mut random, version))
                 .collect(),
             Wanted::Of(texts) => every(&mut random, &Fault::ALL)
                 .into_iter()
@@ -188,18 +152,91 @@ impl Draw {
                 let kills = known["orders"].places(Way::Forward, Fault::Kill);
                 let mut cases: Vec<Case> = kills
                     .into_iter()
-                    .map(|place| case(&mut random, "orders", Way::Forward, Fault::Kill, place))
+                    .map(|place| {
+                        case(
+                            &mut random,
+                            version,
+                            "orders",
+                            Way::Forward,
+                            Fault::Kill,
+                            place,
+                        )
+                    })
                     .collect();
                 cases.extend((0..8).map(|_| kill(&mut random)));
                 for fault in Fault::ALL {
                     let count = if fault.is_slow() { 1 } else { 2 };
-                    cases.extend((0..count).map(|_| any(&mut random, fault)));
+                    cases.extend((0..count).map(|_| of(known, &mut random, version, fault)));
                 }
                 // The slow ones first: another lane works meanwhile.
                 cases.sort_by_key(|case| !case.fault.is_slow());
                 cases
             }
         }
+    }
+}
+
+/// A case of the whole matrix.
+pub(crate) fn any(
+    known: &BTreeMap<String, Arc<Reference>>,
+    random: &mut StdRng,
+    version: u32,
+) -> Case {
+    // What takes ten times as long is drawn less often.
+    let fault = Fault::ALL
+        .choose_weighted(random, |fault| if fault.is_slow() { 1 } else { 6 })
+        .expect("there are faults");
+    of(known, random, version, *fault)
+}
+
+/// A case of one fault.
+fn of(
+    known: &BTreeMap<String, Arc<Reference>>,
+    random: &mut StdRng,
+    version: u32,
+    fault: Fault,
+) -> Case {
+    let (scenario, mut way) = subject(known, random);
+    if fault == Fault::DiskData {
+        // Nothing is written on the way back.
+        way = Way::Forward;
+    }
+    let places = known[scenario].places(way, fault);
+    let place = places.choose(random).expect("there are places").clone();
+    case(random, version, scenario, way, fault, place)
+}
+
+fn subject<'a>(known: &'a BTreeMap<String, Arc<Reference>>, random: &mut StdRng) -> (&'a str, Way) {
+    let names: Vec<&String> = known.keys().collect();
+    let way = if random.random_ratio(1, 5) {
+        Way::Back
+    } else {
+        Way::Forward
+    };
+    (names.choose(random).expect("there are scenarios"), way)
+}
+
+/// The case with this much given; traffic and seed are drawn.
+fn case(
+    random: &mut StdRng,
+    version: u32,
+    scenario: &str,
+    way: Way,
+    fault: Fault,
+    place: Place,
+) -> Case {
+    Case {
+        version,
+        scenario: scenario.to_owned(),
+        way,
+        fault,
+        place,
+        traffic: match random.random_range(0..10) {
+            0..2 => Traffic::Quiet,
+            2..9 => Traffic::Mixed,
+            _ => Traffic::Hot,
+        },
+        seed: random.random_range(0..1_000_000),
     }
 }
 

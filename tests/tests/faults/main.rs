@@ -9,6 +9,7 @@ mod drive;
 mod reference;
 mod report;
 mod scenario;
+mod soak;
 mod stage;
 mod strike;
 
