@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use pontoon_engine::db::hold_text;
 use pontoon_engine::event::{BackfillProgress, Blocker, Event, VerifyProgress};
 use uuid::Uuid;
 
@@ -336,7 +337,13 @@ pub(crate) fn event(run: Option<Uuid>, event: &Event) -> String {
             signal,
             reading,
             limit,
-        } => format!("Holding back: {signal} {reading} >= {limit}."),
+        }
+        | Event::Holding {
+            signal,
+            reading,
+            limit,
+        } => format!("Holding back: {}.", hold_text(signal, reading, limit)),
+        Event::ThrottleOn => "The throttle is on again.".to_owned(),
         Event::HoldEnded { signal, held_ms } => format!(
             "Going on: {signal} is below its limit again, after {}.",
             millis(*held_ms as f64)

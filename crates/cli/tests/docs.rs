@@ -1,10 +1,12 @@
-//! The pages of operations in `docs/` are made from those beside the code.
+//! The pages of operations and signals in `docs/` are made from those beside
+//! the code.
 //!
 //! `UPDATE_DOCS=1 cargo test --package pontoon --test docs` writes them.
 
 use std::path::{Path, PathBuf};
 
 use pontoon_core::ops;
+use pontoon_core::plan::signals;
 
 fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
@@ -47,6 +49,40 @@ fn every_operation_has_its_page() {
 }
 
 #[test]
+fn every_signal_has_its_page() {
+    let folder = docs().join("signals");
+    let mut index = String::from(concat!(
+        "# Signals\n\nA signal is one measured reason to hold a backfill or a verify pass back. While a reading is at or ",
+        "above its limit,\nno new batch is begun; a hold ends by itself. `pontoon preview` shows what a run will be throttled ",
+        "by, `pontoon status`\nwhat holds it now, `pontoon set throttle.SIGNAL LIMIT` changes a limit while the run goes on, ",
+        "and `pontoon unthrottle\n--for 10m` lets nothing hold it for ten minutes.\n\n",
+        "On by default is what is cheap to read and right everywhere: it protects others from lasting harm (a lost standby, ",
+        "a full\ndisk, a database that runs out of transaction ids, sessions that wait for us). What depends on the machine ",
+        "or on its\nhabits is off until a plan or `pontoon.yaml` names it.\n\n",
+        "| signal | default limit | |\n|---|---|---|\n"
+    ));
+    for signal in signals::KNOWN {
+        assert_current(
+            &folder.join(format!("{}.md", signal.name)),
+            &signal.documentation(),
+        );
+        let limit = match signal.on {
+            true => format!("`{}`", signal.measures[0].default.unwrap_or_default()),
+            false => "off".to_owned(),
+        };
+        index.push_str(&format!(
+            "| [`{0}`]({0}.md) | {limit} | {1} |\n",
+            signal.name, signal.about
+        ));
+    }
+    assert_current(&folder.join("README.md"), &index);
+    let pages = std::fs::read_dir(&folder)
+        .expect("the folder exists")
+        .count();
+    assert_eq!(pages, signals::KNOWN.len() + 1, "a page has no signal");
+}
+
+#[test]
 fn links_lead_somewhere() {
     let top = docs().join("..");
     let mut files = vec![
@@ -54,7 +90,12 @@ fn links_lead_somewhere() {
         top.join("ARCHITECTURE.md"),
         top.join("examples/README.md"),
     ];
-    for folder in [docs(), docs().join("decisions"), docs().join("operations")] {
+    for folder in [
+        docs(),
+        docs().join("decisions"),
+        docs().join("operations"),
+        docs().join("signals"),
+    ] {
         for entry in std::fs::read_dir(&folder).expect("the folder exists") {
             let path = entry.expect("an entry").path();
             if path.extension().is_some_and(|extension| extension == "md") {

@@ -345,6 +345,7 @@ fn bad_plans_of_a_wrong_shape_are_bad_by_the_schema_too() {
         "top_missing_keys",
         "lists_empty_and_repeated",
         "throttle_unknown_signal",
+        "throttle_settings",
         "gates_before_expand",
         "top_no_value",
     ] {
@@ -397,4 +398,35 @@ fn words_that_yaml_takes_for_other_things_stay_words() {
     assert_eq!(json[1]["set_default"]["default"], "NULL");
     assert_eq!(json[2]["backfill"]["set"]["c"], "1.50");
     assert_eq!(json[2]["backfill"]["set"]["d"], "true");
+}
+
+#[test]
+fn every_signal_can_be_written_short_and_in_full() {
+    let plan = loaded(
+        "s.yaml",
+        "plan: p\nversion: 1\nthrottle:\n  active_sessions: 40\n  archiver_backlog: off\n  blocked_sessions: on\n  checkpoint_requests: {limit: 2, unknown: hold}\n  commit_latency: 50ms\n  dead_tuples: {limit: 30%, rows: 20000000}\n  file: /run/pontoon/hold\n  http: {url_env: GATE_URL, read: body, limit: 80, timeout: 1s, unknown: ignore}\n  lock_waits: 5\n  oldest_transaction: 1h\n  query: SELECT count(*) FROM jobs\n  replication_lag: {limit: 5s, bytes: 512MB, slot_retained: 50GB, slot_used: 80%, except: [late]}\n  wal_rate: 20MB/s\n  wraparound_vacuum: on\noperations:\n  - drop_table: {table: t}\n",
+    );
+    let watched = pontoon_core::plan::signals::watched(&plan.throttle);
+    let shown: Vec<String> = watched
+        .iter()
+        .map(|it| format!("{} {}", it.signal.name, it.limits()))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "active_sessions 40",
+            "blocked_sessions 1",
+            "checkpoint_requests 2",
+            "commit_latency 50ms",
+            "dead_tuples 30%, rows 20000000",
+            "file 1",
+            "http 80",
+            "lock_waits 5",
+            "oldest_transaction 1h",
+            "query 1",
+            "replication_lag 5s, bytes 512MB, slot_retained 50GB, slot_used 80%",
+            "wal_rate 20MB/s",
+            "wraparound_vacuum 1",
+        ]
+    );
 }

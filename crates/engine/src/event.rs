@@ -118,6 +118,17 @@ pub enum Event {
         /// The limit.
         limit: String,
     },
+    /// The signal still holds, with a new reading, at most once in two seconds.
+    Holding {
+        /// The signal.
+        signal: String,
+        /// As people read it.
+        reading: String,
+        /// What it has to come below.
+        limit: String,
+    },
+    /// The time for which an operator had switched the throttle off is over.
+    ThrottleOn,
     /// The signal is below its limit again.
     HoldEnded {
         /// The signal.

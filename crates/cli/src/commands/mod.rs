@@ -16,6 +16,7 @@ mod run;
 mod schema;
 mod set;
 mod status;
+mod unthrottle;
 mod verify;
 
 use clap::Subcommand;
@@ -38,6 +39,7 @@ pub(crate) enum Command {
     Pause(pause::Args),
     Resume(resume::Args),
     Set(set::Args),
+    Unthrottle(unthrottle::Args),
     Rollback(rollback::Args),
     History(history::Args),
     Events(events::Args),
@@ -60,6 +62,7 @@ impl Command {
             Command::Pause(args) => pause::run(&args, context),
             Command::Resume(args) => resume::run(&args, context),
             Command::Set(args) => set::run(&args, context),
+            Command::Unthrottle(args) => unthrottle::run(&args, context),
             Command::Rollback(args) => rollback::run(&args, context),
             Command::History(args) => history::run(&args, context),
             Command::Events(args) => events::run(&args, context),

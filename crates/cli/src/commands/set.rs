@@ -12,7 +12,8 @@ use crate::{holder, pick, session, sitting};
 /// The run's process notices within seconds, whatever machine it is on.
 /// Settings: max-lock-duration, lock-patience, max-rows-affected,
 /// max-batch-rows, target-batch-time, workers, and throttle.SIGNAL for the
-/// limit of a signal.
+/// limit of a signal, or `on` or `off`; throttle.SIGNAL.KEY for its further
+/// limits.
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "pontoon set [OPTIONS] [RUN] KEY VALUE")]
 pub(crate) struct Args {

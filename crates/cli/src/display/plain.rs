@@ -76,7 +76,9 @@ pub(super) fn is_told(event: &Event, loudness: Loudness) -> bool {
         | Event::VerifyProgress(_)
         | Event::VerifyFinished(_)
         | Event::Held { .. }
+        | Event::Holding { .. }
         | Event::HoldEnded { .. }
+        | Event::ThrottleOn
         | Event::GateApproved { .. }
         | Event::Retrying { .. }
         | Event::Command { .. }
@@ -112,7 +114,9 @@ impl Limiter {
                     .collect();
                 (format!("lock {no}"), who.join(" "), WAIT)
             }
-            Event::Held { signal, .. } => (format!("held {signal}"), String::new(), WAIT),
+            Event::Held { signal, .. } | Event::Holding { signal, .. } => {
+                (format!("held {signal}"), String::new(), WAIT)
+            }
             Event::HoldEnded { signal, .. } => {
                 // A hold that comes right after its end is news again only
                 // after a while; signals flutter around their limit.
@@ -126,6 +130,7 @@ impl Limiter {
             | Event::StepFinished { .. }
             | Event::BackfillRestarted { .. }
             | Event::VerifyFinished(_)
+            | Event::ThrottleOn
             | Event::GateReached { .. }
             | Event::GateApproved { .. }
             | Event::Retrying { .. }

@@ -84,10 +84,10 @@ pub(crate) fn one(status: &StatusRecord) -> String {
         put("Backfill", backfill_line(backfill));
     }
     for hold in &status.throttle {
-        put(
-            "Held back",
-            format!("{} {} >= {}", hold.signal, hold.reading, hold.limit),
-        );
+        put("Held back", hold.text());
+    }
+    if let Some(until) = &status.throttle_off_until {
+        put("Throttle", format!("off until {until}"));
     }
     if let Some(verify) = &status.verify {
         let verdict = if verify.clean {
@@ -318,6 +318,7 @@ mod tests {
                 reading: "12.4s (standby eu-2)".into(),
                 limit: "10s".into(),
             }],
+            throttle_off_until: Some("2026-11-20T10:35:00.123Z".into()),
             locks: LockStatus {
                 worst_wait_ms: 312.0,
                 worst_hold_ms: 4.5,
@@ -372,6 +373,7 @@ mod tests {
         at_gate.reason = Some("app 4.2 everywhere".into());
         at_gate.next = Some("pontoon approve 01935c1e contract".into());
         at_gate.throttle = Vec::new();
+        at_gate.throttle_off_until = None;
         at_gate.verify = Some(VerifyStatus {
             pass: 2,
             checked: 1_000_000,
@@ -392,6 +394,7 @@ mod tests {
         failed.next = Some("pontoon run users.yaml".into());
         failed.steps = None;
         failed.throttle = Vec::new();
+        failed.throttle_off_until = None;
         failed.error = Some(StoredError {
             code: "22012".into(),
             message: "backfill public.users: division by zero (row id=17)".into(),

@@ -141,7 +141,10 @@ impl View for Terminal {
                 );
                 return;
             }
-            Event::LockWaiting { .. } | Event::Held { .. } | Event::Retrying { .. } => {
+            Event::LockWaiting { .. }
+            | Event::Held { .. }
+            | Event::Holding { .. }
+            | Event::Retrying { .. } => {
                 self.waits(words::event(run_of(record), &record.event));
                 return;
             }
@@ -156,6 +159,7 @@ impl View for Terminal {
             | Event::LeaseTaken { .. }
             | Event::PhaseStarted { .. }
             | Event::BackfillRestarted { .. }
+            | Event::ThrottleOn
             | Event::GateReached { .. }
             | Event::GateApproved { .. }
             | Event::Command { .. }

@@ -17,7 +17,7 @@ use super::diagnostic::{Diagnostic, SourceText, Span, similar};
 use super::file::{
     CeilingsFile, ConfigFile, DefaultsFile, EnvironmentFile, GateFile, throttle_text,
 };
-use super::load::{Sections, check_gates, time};
+use super::load::{Sections, check_gates, check_throttle, time};
 use super::node::{self, Kind, Node};
 use super::{BackfillOptions, Gate, Limits, Plan};
 
@@ -96,6 +96,7 @@ impl Config {
         };
         for part in parts(&root) {
             check_gates(part.get("gates"), &source, &mut sections.findings);
+            check_throttle(part.get("throttle"), &source, &mut sections.findings);
         }
         check_own_ceilings(&root, &source, &mut sections.findings);
         sections.finish()?;
@@ -169,11 +170,11 @@ impl Plan {
         let mut plan = self.clone();
         plan.limits = self.limits_in(defaults, environment);
         plan.backfill = self.backfill_in(defaults);
-        plan.throttle = throttle_text(defaults.throttle.clone().unwrap_or_default());
+        plan.throttle = throttle_text(&defaults.throttle.clone().unwrap_or_default());
         plan.throttle.extend(self.throttle.clone());
         let over = environment.and_then(|environment| environment.throttle.clone());
         plan.throttle
-            .extend(throttle_text(over.unwrap_or_default()));
+            .extend(throttle_text(&over.unwrap_or_default()));
         plan.gates = self.gates_in(defaults, environment);
 
         let mut exceeded = Vec::new();
@@ -592,7 +593,7 @@ error: unknown signal `replication_leg` in environments.production.throttle
   --> pontoon.yaml:5:76
    |
  5 |   production: {gates: [{before: contract}, {before: contract}], throttle: {replication_leg: 1s}}
-   |                                                                            ^^^^^^^^^^^^^^^ expected one of blocked_sessions, replication_lag
+   |                                                                            ^^^^^^^^^^^^^^^ expected one of active_sessions, archiver_backlog, blocked_sessions, checkpoint_requests, commit_latency, dead_tuples, file, http, lock_waits, oldest_transaction, query, replication_lag, wal_rate, wraparound_vacuum
    = help: did you mean `replication_lag`?
 "##);
     }

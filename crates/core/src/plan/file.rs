@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-use super::signals::{KNOWN, Unit};
+use super::signals;
 use crate::ops::Operation;
 use crate::step::{CursorKind, Phase};
 
@@ -46,7 +46,7 @@ pub struct PlanFile {
     pub backfill: Option<BackfillFile>,
     /// Signals and the readings at which work is held.
     #[serde(default)]
-    #[schemars(schema_with = "throttle")]
+    #[schemars(schema_with = "signals::throttle_schema")]
     pub throttle: Option<BTreeMap<String, serde_json::Value>>,
     /// Where the run stops for approval. Default: before contract; `[]` runs
     /// straight through.
@@ -172,7 +172,7 @@ pub struct DefaultsFile {
     pub backfill: Option<BackfillFile>,
     /// For the plan's `throttle`.
     #[serde(default)]
-    #[schemars(schema_with = "throttle")]
+    #[schemars(schema_with = "signals::throttle_schema")]
     pub throttle: Option<BTreeMap<String, serde_json::Value>>,
     /// For a plan without `gates`.
     #[serde(default)]
@@ -227,23 +227,20 @@ pub struct EnvironmentFile {
     pub limits: Option<LimitsFile>,
     /// Each signal named here takes the place of the plan's.
     #[serde(default)]
-    #[schemars(schema_with = "throttle")]
+    #[schemars(schema_with = "signals::throttle_schema")]
     pub throttle: Option<BTreeMap<String, serde_json::Value>>,
     /// Takes the place of the plan's gates.
     #[serde(default)]
     pub gates: Option<Vec<GateFile>>,
 }
 
-/// Limits of signals as they were written.
+/// Signals as they were written, in the form in which they are stored.
 pub(super) fn throttle_text(
-    limits: BTreeMap<String, serde_json::Value>,
+    limits: &BTreeMap<String, serde_json::Value>,
 ) -> BTreeMap<String, String> {
     limits
-        .into_iter()
-        .map(|(signal, limit)| match limit {
-            serde_json::Value::String(text) => (signal, text),
-            number => (signal, number.to_string()),
-        })
+        .iter()
+        .map(|(signal, value)| (signal.clone(), signals::stored(value)))
         .collect()
 }
 
@@ -278,18 +275,4 @@ fn acknowledgements(_: &mut SchemaGenerator) -> Schema {
         "items": {"type": "string", "format": "acknowledgement"},
         "uniqueItems": true,
     })
-}
-
-fn throttle(generator: &mut SchemaGenerator) -> Schema {
-    let mut properties = serde_json::Map::new();
-    for signal in KNOWN {
-        let mut schema = match signal.unit {
-            Unit::Count => count(generator),
-            Unit::Time => time(generator),
-        };
-        let about = format!("{} Default: {}.", signal.about, signal.default);
-        schema.insert("description".into(), about.into());
-        properties.insert(signal.name.to_owned(), schema.into());
-    }
-    json_schema!({"type": "object", "properties": properties, "additionalProperties": false})
 }

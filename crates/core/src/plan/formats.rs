@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::diagnostic::{Diagnostic, SourceText, similar};
 use super::node::{Kind, Node, Style};
+use super::signals::{HttpAddress, HttpFault, Unit};
 use super::sql_text::{self, Fault};
 
 /// PostgreSQL cuts names at this many bytes, silently.
@@ -37,29 +38,36 @@ pub(crate) fn check(
         source,
         label,
     };
-    let finding =
-        match format {
-            "identifier" => report.name(text),
-            "schema-name" => report.schema(text),
-            "qualified-name" => report.qualified(text),
-            "plan-name" => report.plan_name(text),
-            "digits" => report.digits(text),
-            "time-span" => report.time(text),
-            "sql-expression" => report.sql(sql_text::expression_fault(text)),
-            "sql-type" => report.sql(sql_text::type_fault(text)),
-            "sql-statements" => report.sql(sql_text::statements_fault(text)),
-            "sql-undo" if text.trim() == "nothing" => None,
-            "sql-undo" => report
+    let finding = match format {
+        "identifier" => report.name(text),
+        "schema-name" => report.schema(text),
+        "qualified-name" => report.qualified(text),
+        "plan-name" => report.plan_name(text),
+        "digits" => report.digits(text),
+        "time-span" => report.time(text),
+        "sql-expression" => report.sql(sql_text::expression_fault(text)),
+        "sql-type" => report.sql(sql_text::type_fault(text)),
+        "sql-statements" => report.sql(sql_text::statements_fault(text)),
+        "sql-undo" if text.trim() == "nothing" => None,
+        "sql-undo" => {
+            report
                 .sql(sql_text::statements_fault(text))
                 .map(|finding| match finding.help {
                     Some(_) => finding,
                     None => finding
                         .help("write `nothing`, `{impossible: why}`, or SQL that takes it back"),
-                }),
-            "acknowledgement" => report.acknowledgement(text),
-            "environment-variable" => report.variable(text),
-            _ => None,
-        };
+                })
+        }
+        "acknowledgement" => report.acknowledgement(text),
+        "environment-variable" => report.variable(text),
+        "http-url" => report.http_url(text),
+        "sql-query" => report.sql(sql_text::query_fault(text)),
+        "file-path" if text.contains('\0') => Some(report.finding(format!("{label} is no path"))),
+        _ if Unit::of_format(format).is_some() => {
+            Unit::of_format(format).and_then(|unit| report.amount(unit, text))
+        }
+        _ => None,
+    };
     out.extend(finding);
 }
 
@@ -169,6 +177,39 @@ impl Report<'_> {
             Some(help) => finding.help(help),
             None => finding,
         })
+    }
+
+    fn amount(&self, unit: Unit, text: &str) -> Option<Diagnostic> {
+        let why = unit.read(text).err()?;
+        let finding = self
+            .finding(format!("{} {why}", self.label))
+            .expected(format!(
+                "expected {} such as {}",
+                unit.name(),
+                unit.example()
+            ));
+        let bare = text.trim();
+        let help = match unit {
+            Unit::Percent if unit.read(&format!("{bare}%")).is_ok() => format!("write `{bare}%`"),
+            Unit::Rate if unit.read(&format!("{bare}/s")).is_ok() => format!("write `{bare}/s`"),
+            _ => return Some(finding),
+        };
+        Some(finding.help(help))
+    }
+
+    fn http_url(&self, text: &str) -> Option<Diagnostic> {
+        match HttpAddress::read(text) {
+            Ok(_) => None,
+            Err(HttpFault::Password) => Some(
+                self.finding(format!("{} holds a password", self.label))
+                    .expected("a URL with its password never stands in a file")
+                    .help("put it into an environment variable and name that in `url_env`"),
+            ),
+            Err(HttpFault::Malformed(why)) => Some(
+                self.finding(format!("{} {why}", self.label))
+                    .expected("expected a URL such as https://gate.example.com/pontoon"),
+            ),
+        }
     }
 
     fn sql(&self, fault: Option<Fault>) -> Option<Diagnostic> {

@@ -13,10 +13,10 @@ use super::file::MAX_OPERATIONS;
 use super::file::{BackfillFile, GateFile, LimitsFile};
 use super::node::{Key, Kind, Node};
 use super::operations::Written;
-use super::shape::{Checker, ENOUGH, Place};
+use super::shape::{Checker, ENOUGH, Place, plain_value};
 use super::{
     BackfillOptions, Gate, Limits, Located, Origin, Plan, conflicts, formats, node, operations,
-    schema,
+    schema, signals,
 };
 use crate::ops::Operation;
 use crate::step::Phase;
@@ -39,6 +39,7 @@ pub fn load(file_name: &str, text: &str) -> Result<Plan, Vec<Diagnostic>> {
     let backfill = sections.take("backfill");
     let gates = sections.take::<Vec<GateFile>>("gates");
     check_gates(root.get("gates"), &source, &mut sections.findings);
+    check_throttle(root.get("throttle"), &source, &mut sections.findings);
     let plan = Plan {
         plan: sections.take("plan").unwrap_or_default(),
         version: sections.take("version").unwrap_or_default(),
@@ -51,7 +52,7 @@ pub fn load(file_name: &str, text: &str) -> Result<Plan, Vec<Diagnostic>> {
         backfill: backfill
             .map(|file: BackfillFile| file.over(BackfillOptions::default()))
             .unwrap_or_default(),
-        throttle: super::file::throttle_text(sections.take("throttle").unwrap_or_default()),
+        throttle: super::file::throttle_text(&sections.take("throttle").unwrap_or_default()),
         gates: gates.map_or_else(default_gates, |list| {
             list.iter().map(GateFile::gate).collect()
         }),
@@ -213,6 +214,20 @@ pub(super) fn check_gates(list: Option<&Node>, source: &SourceText, out: &mut Ve
             out.push(finding);
         }
         seen.push((phase, place));
+    }
+}
+
+/// What signals may not say, beyond the kinds of their fields.
+pub(super) fn check_throttle(node: Option<&Node>, source: &SourceText, out: &mut Vec<Diagnostic>) {
+    let Some(Kind::Map(entries)) = node.map(|node| &node.kind) else {
+        return;
+    };
+    for (key, value) in entries {
+        let text = signals::stored(&plain_value(value));
+        if let Some((field, message, expected)) = signals::check(&key.text, &text) {
+            let place = value.get(field).map_or(&key.span, |node| &node.span);
+            out.push(source.finding(place, message).expected(expected));
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::catalog::{Catalog, Table};
 use crate::lower::Lowered;
 use crate::name::TableName;
-use crate::plan::Plan;
+use crate::plan::{Plan, signals};
 use crate::sql::postgres::locks::action_locks;
 use crate::sql::postgres::{texts, undo_texts};
 use crate::step::{Action, LockMode, Phase, Step, Undo};
@@ -37,8 +37,27 @@ pub struct Preview {
     pub tables: Vec<TablePreview>,
     /// Phases that have steps, in order.
     pub phases: Vec<PhasePreview>,
+    /// What will hold batches back; empty when the program has none.
+    pub throttle: Vec<ThrottlePreview>,
     /// Consequences that people should know of.
     pub notes: Vec<Note>,
+}
+
+/// A signal that a run of the program watches.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ThrottlePreview {
+    /// Its name.
+    pub signal: String,
+    /// At or above which readings no batch is begun: `10s, bytes 1GB`; `None`
+    /// when the signal is switched off.
+    pub limits: Option<String>,
+    /// What is sampled, for signals that plans point at something: an
+    /// address without its secrets, a query, a path.
+    pub of: Option<String>,
+    /// Nobody named it: it is watched by default.
+    pub by_default: bool,
+    /// `hold` or `ignore`: what a reading that does not come means.
+    pub unknown: String,
 }
 
 /// A table as the server sees it now.
@@ -166,6 +185,7 @@ impl Preview {
             server_version: catalog.server.version,
             tables: named_tables(plan, catalog),
             phases,
+            throttle: throttle(plan, &program.steps),
             notes: lowered
                 .notes
                 .iter()
@@ -201,6 +221,33 @@ fn gate(plan: &Plan, steps: &[Step], phase: Phase) -> Option<GatePreview> {
                 .old_writes_idle
                 .map(|idle| humantime::format_duration(idle).to_string()),
         })
+}
+
+/// What is watched while rows are changed or compared.
+fn throttle(plan: &Plan, steps: &[Step]) -> Vec<ThrottlePreview> {
+    let scans = |step: &Step| matches!(step.action, Action::Backfill(_) | Action::Verify(_));
+    if !steps.iter().any(scans) {
+        return Vec::new();
+    }
+    let on = signals::watched(&plan.throttle)
+        .into_iter()
+        .map(|watched| ThrottlePreview {
+            signal: watched.signal.name.to_owned(),
+            limits: Some(watched.limits()),
+            of: watched.source(),
+            by_default: !watched.named,
+            unknown: watched.unknown.name().to_owned(),
+        });
+    let off = signals::off_by_name(&plan.throttle)
+        .into_iter()
+        .map(|name| ThrottlePreview {
+            signal: name.to_owned(),
+            limits: None,
+            of: None,
+            by_default: false,
+            unknown: signals::Unknown::Ignore.name().to_owned(),
+        });
+    on.chain(off).collect()
 }
 
 fn named_tables(plan: &Plan, catalog: &Catalog) -> Vec<TablePreview> {

@@ -65,6 +65,7 @@ fn write(out: &mut String, preview: &Preview) -> std::fmt::Result {
             writeln!(out, "    new versions: {text}")?;
         }
     }
+    write_throttle(out, preview)?;
     if !preview.notes.is_empty() {
         writeln!(out, "\nNotes")?;
         for note in &preview.notes {
@@ -72,6 +73,40 @@ fn write(out: &mut String, preview: &Preview) -> std::fmt::Result {
         }
     }
     writeln!(out, "\nNothing was changed.")
+}
+
+fn write_throttle(out: &mut String, preview: &Preview) -> std::fmt::Result {
+    if preview.throttle.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nThrottle: no batch is begun while")?;
+    for signal in &preview.throttle {
+        let name = &signal.signal;
+        let Some(limits) = &signal.limits else {
+            writeln!(out, "  {name} is off")?;
+            continue;
+        };
+        write!(out, "  {name} >= {limits}")?;
+        if let Some(of) = &signal.of {
+            write!(
+                out,
+                " of {}",
+                of.split_whitespace().collect::<Vec<_>>().join(" ")
+            )?;
+        }
+        let mut remarks = Vec::new();
+        if signal.by_default {
+            remarks.push("by default");
+        }
+        if signal.unknown == "ignore" {
+            remarks.push("ignored when it cannot be read");
+        }
+        if !remarks.is_empty() {
+            write!(out, " ({})", remarks.join("; "))?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
 }
 
 fn write_step(out: &mut String, step: &StepPreview) -> std::fmt::Result {

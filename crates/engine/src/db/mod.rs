@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use pontoon_core::catalog::{Catalog, Question};
 use pontoon_core::name::TableName;
+use pontoon_core::plan::signals::Watched;
 use pontoon_core::step::{Action, Step};
 use uuid::Uuid;
 
@@ -51,10 +52,32 @@ pub enum Direction {
     Undo(usize),
 }
 
+/// Reads throttle signals. What it decides is nothing; that is the throttle's.
+pub trait Sampler: Send + 'static {
+    /// Reads one signal. May be dropped half way: what it was doing is then
+    /// given up, and the next reading begins anew.
+    ///
+    /// # Errors
+    /// The signal could not be read. The message is shown to people, and holds
+    /// no secret.
+    fn sample(&mut self, watched: &Watched)
+    -> impl Future<Output = Result<Sample, DbError>> + Send;
+
+    /// For how much longer an operator has switched the throttle off, on the
+    /// database's clock.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    fn throttle_off(&mut self) -> impl Future<Output = Result<Option<Duration>, DbError>> + Send;
+}
+
 /// What the engine asks of a database. Every method that writes takes the
 /// [`Fence`] and fails with [`ErrorKind::Fenced`] once another process owns
 /// the run. Methods may be called from several tasks at once.
 pub trait Database: Clone + Send + Sync + 'static {
+    /// See [`Database::sampler`].
+    type Sampler: Sampler;
+
     /// Reads the tables, and asks the database what the plan's texts mean.
     fn inspect(
         &self,
@@ -159,12 +182,9 @@ pub trait Database: Clone + Send + Sync + 'static {
         request: &VerifyRequest,
     ) -> impl Future<Output = Result<VerifyReport, DbError>> + Send;
 
-    /// Reads one throttle signal.
-    fn sample(
-        &self,
-        signal: &str,
-        run: Uuid,
-    ) -> impl Future<Output = Result<Vec<Reading>, DbError>> + Send;
+    /// Whoever reads the throttle's signals for a run, on connections of its
+    /// own. Nothing is connected yet.
+    fn sampler(&self, run: Uuid) -> Self::Sampler;
 
     /// Writes an operator's command (needs no lease).
     fn command(

@@ -133,6 +133,9 @@ pub struct RunRecord {
     pub error: Option<StoredError>,
     /// Pause asked for by an operator, with who asked.
     pub pause_requested: Option<String>,
+    /// Until when an operator has switched the throttle off (RFC 3339); `None`
+    /// once that is over.
+    pub throttle_off_until: Option<String>,
     /// Rows changed so far, all batches.
     pub rows_affected: u64,
     /// What the holder last told with its heartbeat.
@@ -175,6 +178,24 @@ pub struct Hold {
     pub reading: String,
     /// `10s`.
     pub limit: String,
+}
+
+impl Hold {
+    /// `replication_lag 12.4s >= 10s (standby eu-2)`.
+    pub fn text(&self) -> String {
+        hold_text(&self.signal, &self.reading, &self.limit)
+    }
+}
+
+/// A hold for people: the reading's subject stands behind the comparison.
+pub fn hold_text(signal: &str, reading: &str, limit: &str) -> String {
+    if reading.starts_with("unknown") {
+        return format!("{signal} {reading}; limit {limit}");
+    }
+    match reading.split_once(" (") {
+        Some((value, subject)) => format!("{signal} {value} >= {limit} ({subject}"),
+        None => format!("{signal} {reading} >= {limit}"),
+    }
 }
 
 /// A failure as `status` shows it.
@@ -443,10 +464,43 @@ pub struct VerifyReport {
 /// One measurement of a signal.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
+    /// Which of the signal's limits it is compared with: `limit`, `bytes`, …
+    pub measure: String,
     /// What was measured: `standby eu-2`; `None` for the server itself.
     pub subject: Option<String>,
-    /// The value in the signal's unit, or why it could not be read.
+    /// The value in the measure's unit, or why this role may not know it.
     pub value: Result<f64, String>,
+    /// The subject is there to stay: when it is missing from the next
+    /// readings, that is a failed reading.
+    pub lasting: bool,
+}
+
+impl Reading {
+    /// A reading of the server itself, for the signal's first limit.
+    pub fn new(value: f64) -> Self {
+        Self {
+            measure: "limit".to_owned(),
+            subject: None,
+            value: Ok(value),
+            lasting: false,
+        }
+    }
+
+    /// The same of something that has a name.
+    #[must_use]
+    pub fn of(mut self, subject: impl Into<String>) -> Self {
+        self.subject = Some(subject.into());
+        self
+    }
+}
+
+/// What a look at a signal brought.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sample {
+    /// Readings; none when there is nothing to read (no standby, no archive).
+    Readings(Vec<Reading>),
+    /// A change over time, of which only the beginning is known so far.
+    NotYet,
 }
 
 /// An operator's command.
@@ -468,6 +522,12 @@ pub enum Command {
         key: String,
         /// The value.
         value: String,
+    },
+    /// Let no signal hold the run for some time, counted on the database's
+    /// clock from when the command is written.
+    Unthrottle {
+        /// Seconds; 0 ends an earlier command.
+        seconds: u64,
     },
 }
 

@@ -68,6 +68,11 @@ impl Observer {
                 signal,
                 reading,
                 limit,
+            }
+            | Event::Holding {
+                signal,
+                reading,
+                limit,
             } => {
                 live.held.retain(|hold| hold.signal != *signal);
                 live.held.push(Hold {
@@ -106,6 +111,7 @@ impl Observer {
             | Event::GateApproved { .. }
             | Event::Command { .. }
             | Event::StateChanged { .. }
+            | Event::ThrottleOn
             | Event::Warning { .. } => {}
         }
         drop(live);
@@ -127,6 +133,7 @@ fn is_stored_on_its_own(event: &Event) -> bool {
     match event {
         Event::Held { .. }
         | Event::HoldEnded { .. }
+        | Event::ThrottleOn
         | Event::BackfillRestarted { .. }
         | Event::LockWaiting { .. }
         | Event::LeaseTaken { .. }
@@ -142,6 +149,7 @@ fn is_stored_on_its_own(event: &Event) -> bool {
         | Event::VerifyProgress(_)
         | Event::VerifyFinished(_)
         | Event::GateReached { .. }
+        | Event::Holding { .. }
         | Event::GateApproved { .. }
         | Event::Command { .. }
         | Event::StateChanged { .. } => false,

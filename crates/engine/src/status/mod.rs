@@ -67,6 +67,8 @@ pub struct StatusRecord {
     pub backfill: Vec<BackfillStatus>,
     /// Signals at or over their limit now.
     pub throttle: Vec<Hold>,
+    /// Until when an operator has switched the throttle off; `None`: it is on.
+    pub throttle_off_until: Option<String>,
     /// What the run's locks have cost others.
     pub locks: LockStatus,
     /// The last verify pass, over all tables; `None` before the first.
@@ -205,6 +207,10 @@ impl StatusRecord {
             finished_at: run.finished_at.clone(),
             backfill: backfill(run, steps),
             throttle: held,
+            throttle_off_until: run
+                .throttle_off_until
+                .clone()
+                .filter(|_| !run.state.is_final()),
             locks: locks(run, steps),
             verify: verify(run, steps),
             old_writes: OldWriteStatus {

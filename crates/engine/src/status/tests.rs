@@ -118,6 +118,7 @@ fn run(state: RunState) -> RunRecord {
         reason: None,
         error: None,
         pause_requested: None,
+        throttle_off_until: None,
         rows_affected: 631_204,
         live: Some(Live {
             backfill: vec![told()],

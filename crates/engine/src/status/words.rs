@@ -45,11 +45,10 @@ pub(super) fn waiting_for(
     old_writes: &OldWrites,
 ) -> Option<String> {
     let live = || match (&run.live, &run.holder) {
-        (Some(live), Some(_)) => live.waiting_for.clone().or_else(|| {
-            live.held
-                .first()
-                .map(|hold| format!("{} {} >= {}", hold.signal, hold.reading, hold.limit))
-        }),
+        (Some(live), Some(_)) => live
+            .waiting_for
+            .clone()
+            .or_else(|| live.held.first().map(crate::db::Hold::text)),
         _ => None,
     };
     let somebody = |verb: &str| match run.holder {

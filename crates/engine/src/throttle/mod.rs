@@ -1,38 +1,53 @@
 //! When to hold back.
 //!
 //! Signals measure, this module decides: work is held while any reading is at
-//! or above its limit, and goes on by itself when all are below.
+//! or above its limit, and goes on by itself when all are below. A hold ends
+//! below four fifths of the limit, and once readings have stayed there for as
+//! long as the signal declares, so that a value that hovers around its limit
+//! does not switch work on and off.
 //!
-//! A reading that fails or does not come is never 0:
+//! A reading that fails or does not come is never 0. The last good reading
+//! counts for [`STALE`]; after that the reading is unknown, and the plan, or
+//! else the signal's declaration, says whether that holds the run or is
+//! ignored with a warning:
 //!
-//! - no answer, or an error instead of one: held until the next answer;
-//! - a subject that was there and is gone (a standby that died): held until
+//! - no answer, or an error instead of one: unknown until the next answer;
+//! - a subject that was there and is gone (a standby that died): unknown until
 //!   it is back. After ten minutes it is taken to have been removed for good,
 //!   with a warning;
-//! - a value that our role may not see (no `pg_monitor`): held when the plan
+//! - a value that our role may not see (no `pg_monitor`): unknown when a plan
 //!   names the signal, for its author asked to be protected by it; ignored
 //!   with a warning when the limit only applies by default.
+//!
+//! While an operator has switched the throttle off, nothing holds. Whether it
+//! is off, and for how long, is read from the database, on whose clock it
+//! expires; without an answer it expires on ours.
+
+mod judge;
+mod lane;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use pontoon_core::plan::signals::{KNOWN, Limit, Signal, Unit};
-use tokio::sync::watch;
+use pontoon_core::plan::signals::{KNOWN, Unknown, Watched, watched};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::db::{Database, Hold, Reading, Settings};
+use crate::db::{Database, Hold, Sample, Settings};
 use crate::event::{Event, Sink};
 
-/// Time between two readings of a signal.
-const INTERVAL: Duration = Duration::from_millis(250);
-/// A reading that takes longer counts as failed.
+use self::judge::{Mark, Subjects, Verdict, failed, judge};
+use self::lane::{Lane, Report};
+
+/// For how long a good reading counts when none follows.
 const STALE: Duration = Duration::from_secs(5);
+/// How often it is looked whether a reading has grown stale.
+const TICK: Duration = Duration::from_millis(250);
+/// A reading that goes on is told again this often.
+const TELL: Duration = Duration::from_secs(2);
 
-/// A subject that has been gone for this long does not come back.
-const FORGET: Duration = Duration::from_secs(600);
-
-/// Watches the signals of a run in a task of its own, until it is dropped.
+/// Watches the signals of a run in tasks of its own, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Throttle {
     held: watch::Receiver<Option<Vec<Hold>>>,
@@ -48,16 +63,24 @@ impl Throttle {
         sink: &Sink,
     ) -> Self {
         let (sender, held) = watch::channel(None);
+        let (reports, inbox) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
-        let task = watch_signals(
-            db.clone(),
-            run,
-            settings,
-            sink.clone(),
-            sender,
-            stop.clone(),
-        );
-        tokio::spawn(task);
+        let lanes = KNOWN
+            .iter()
+            .filter(|signal| signal.alone)
+            .map(Lane::Alone)
+            .chain([Lane::Shared]);
+        for lane in lanes {
+            tokio::spawn(lane::read(
+                db.sampler(run),
+                lane,
+                settings.clone(),
+                reports.clone(),
+                stop.clone(),
+            ));
+        }
+        let decider = Decider::new(settings, sink.clone(), sender);
+        tokio::spawn(decider.decide(inbox, stop.clone()));
         Self { held, stop }
     }
 
@@ -87,268 +110,285 @@ impl Drop for Throttle {
     }
 }
 
-async fn watch_signals<D: Database>(
-    db: D,
-    run: uuid::Uuid,
+/// What is known of one signal.
+#[derive(Debug)]
+struct State {
+    /// When the last good reading came.
+    good_at: Option<Instant>,
+    /// What holds, since when, and as it was told last.
+    holding: Option<Holding>,
+}
+
+#[derive(Debug)]
+struct Holding {
+    since: Instant,
+    hold: Hold,
+    told: Hold,
+    told_at: Instant,
+    /// Since when readings have been below.
+    below: Option<Instant>,
+}
+
+struct Decider {
     settings: watch::Receiver<Settings>,
     sink: Sink,
     held: watch::Sender<Option<Vec<Hold>>>,
-    stop: CancellationToken,
-) {
-    let mut since: BTreeMap<String, Instant> = BTreeMap::new();
-    let mut warned: BTreeSet<&'static str> = BTreeSet::new();
-    let mut subjects = Subjects::default();
-    loop {
-        let limits = settings.borrow().throttle.clone();
-        let mut holds = Vec::new();
-        for signal in KNOWN {
-            let named = limits.get(signal.name);
-            let limit = named.map_or(signal.default, String::as_str);
-            let sample = tokio::time::timeout(STALE, db.sample(signal.name, run));
-            let mut lost = Vec::new();
-            let readings = tokio::select! {
-                readings = sample => match readings {
-                    Ok(Ok(readings)) => {
-                        lost = subjects.missing(signal.name, &readings, Instant::now(), &sink);
-                        readings
-                    }
-                    Ok(Err(error)) => {
-                        lost.push(failed(error.to_string()));
-                        Vec::new()
-                    }
-                    Err(_) => {
-                        lost.push(failed(format!("no answer within {} s", STALE.as_secs())));
-                        Vec::new()
-                    }
+    states: BTreeMap<&'static str, State>,
+    subjects: Subjects,
+    warned: BTreeSet<&'static str>,
+    off_until: Option<Instant>,
+}
+
+impl Decider {
+    fn new(
+        settings: watch::Receiver<Settings>,
+        sink: Sink,
+        held: watch::Sender<Option<Vec<Hold>>>,
+    ) -> Self {
+        Self {
+            settings,
+            sink,
+            held,
+            states: BTreeMap::new(),
+            subjects: Subjects::default(),
+            warned: BTreeSet::new(),
+            off_until: None,
+        }
+    }
+
+    async fn decide(mut self, mut inbox: mpsc::UnboundedReceiver<Report>, stop: CancellationToken) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                report = inbox.recv() => match report {
+                    Some(report) => self.take(report, Instant::now()),
+                    None => break,
                 },
-                () = stop.cancelled() => return,
-            };
-            match (judge(signal, limit, &readings), judge(signal, limit, &lost)) {
-                (Verdict::Hold(hold), _) | (_, Verdict::Hold(hold) | Verdict::Unreadable(hold)) => {
-                    holds.push(hold);
+                _ = tick.tick() => {}
+                () = stop.cancelled() => break,
+            }
+            self.publish(Instant::now());
+        }
+        let all: Vec<&'static str> = self.states.keys().copied().collect();
+        for signal in all {
+            self.release(signal, Instant::now());
+        }
+    }
+
+    fn watched(&self) -> Vec<Watched> {
+        watched(&self.settings.borrow().throttle)
+    }
+
+    fn take(&mut self, report: Report, now: Instant) {
+        let (signal, sample) = match report {
+            Report::Off(remaining) => {
+                if remaining.is_none() {
+                    self.switch_on();
                 }
-                (Verdict::Unreadable(hold), Verdict::Below) if named.is_some() => holds.push(hold),
-                (Verdict::Unreadable(hold), Verdict::Below) => {
-                    if warned.insert(signal.name) {
-                        sink.emit(Event::Warning {
-                            message: format!(
-                                "{} cannot be read ({}). It does not protect this run; name it under `throttle` to hold instead.",
-                                signal.name, hold.reading
-                            ),
-                        });
-                    }
+                self.off_until = remaining.map(|remaining| now + remaining);
+                return;
+            }
+            Report::Read { signal, sample } => (signal, sample),
+        };
+        if self.is_off(now) {
+            return;
+        }
+        let all = self.watched();
+        let Some(watched) = all.iter().find(|watched| watched.signal.name == signal) else {
+            return;
+        };
+        let state = self.states.get(signal);
+        let mark = match state.is_some_and(|state| state.holding.is_some()) {
+            true => Mark::Release,
+            false => Mark::Limit,
+        };
+        let verdict = match sample {
+            Ok(Sample::NotYet) => return,
+            Ok(Sample::Readings(readings)) => {
+                let gone = self.subjects.missing(signal, &readings, now, &self.sink);
+                match (judge(watched, mark, &readings), gone) {
+                    (Verdict::Hold(hold), _) => Verdict::Hold(hold),
+                    (_, Some(gone)) => failed(watched, &gone),
+                    (other, None) => other,
                 }
-                (Verdict::Below, Verdict::Below) => {}
+            }
+            Err(why) => {
+                let recent = state
+                    .and_then(|state| state.good_at)
+                    .is_some_and(|at| now.duration_since(at) < STALE);
+                if recent {
+                    tracing::debug!("{signal} could not be read: {why}");
+                    return;
+                }
+                failed(watched, &why)
+            }
+        };
+        self.settle(watched, verdict, now);
+    }
+
+    /// Has an operator switched the throttle off? Notices when that is over.
+    fn is_off(&mut self, now: Instant) -> bool {
+        match self.off_until {
+            Some(until) if now < until => true,
+            _ => {
+                self.switch_on();
+                false
             }
         }
-        tell(&mut since, &holds, &sink);
-        held.send_replace(Some(holds));
-        tokio::select! {
-            () = tokio::time::sleep(INTERVAL) => {}
-            () = stop.cancelled() => break,
+    }
+
+    fn switch_on(&mut self) {
+        if self.off_until.take().is_some() {
+            self.sink.emit(Event::ThrottleOn);
         }
     }
-    tell(&mut since, &[], &sink);
-}
 
-/// Tells of holds that began, changed their reading, or ended.
-fn tell(since: &mut BTreeMap<String, Instant>, holds: &[Hold], sink: &Sink) {
-    for hold in holds {
-        if !since.contains_key(&hold.signal) {
-            since.insert(hold.signal.clone(), Instant::now());
-            sink.emit(Event::Held {
-                signal: hold.signal.clone(),
-                reading: hold.reading.clone(),
-                limit: hold.limit.clone(),
-            });
+    /// Makes a verdict what holds from now on.
+    fn settle(&mut self, watched: &Watched, verdict: Verdict, now: Instant) {
+        let signal = watched.signal.name;
+        let good = matches!(verdict, Verdict::Below | Verdict::Hold(_));
+        let hold = match verdict {
+            Verdict::Below => None,
+            Verdict::Hold(hold) => Some(hold),
+            // By default nothing holds a run for what its role may not see.
+            Verdict::Hidden(hold) if !watched.named => {
+                self.warn(watched, &hold);
+                None
+            }
+            Verdict::Hidden(hold) | Verdict::Failed(hold) => match watched.unknown {
+                Unknown::Hold => Some(hold),
+                Unknown::Ignore => {
+                    self.warn(watched, &hold);
+                    None
+                }
+            },
+        };
+        let state = self.states.entry(signal).or_insert(State {
+            good_at: None,
+            holding: None,
+        });
+        if good {
+            state.good_at = Some(now);
+            self.warned.remove(signal);
         }
-    }
-    since.retain(|signal, began| {
-        let holds_on = holds.iter().any(|hold| hold.signal == *signal);
-        if !holds_on {
-            sink.emit(Event::HoldEnded {
-                signal: signal.clone(),
-                held_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            });
-        }
-        holds_on
-    });
-}
-
-/// Subjects of readings, and when each was seen last.
-#[derive(Debug, Default)]
-struct Subjects(BTreeMap<(&'static str, String), Instant>);
-
-impl Subjects {
-    /// Notes who is there; returns a failed reading for each who was and is not.
-    fn missing(
-        &mut self,
-        signal: &'static str,
-        readings: &[Reading],
-        now: Instant,
-        sink: &Sink,
-    ) -> Vec<Reading> {
-        for subject in readings
-            .iter()
-            .filter_map(|reading| reading.subject.clone())
-        {
-            self.0.insert((signal, subject), now);
-        }
-        self.0.retain(|(of, subject), seen| {
-            let forget = *of == signal && now.duration_since(*seen) > FORGET;
-            if forget {
-                sink.emit(Event::Warning {
-                    message: format!(
-                        "{signal} no longer waits for {subject}: it has been gone for {} min.",
-                        FORGET.as_secs() / 60
-                    ),
+        match (hold, &mut state.holding) {
+            (Some(hold), Some(holding)) => {
+                holding.hold = hold;
+                holding.below = None;
+            }
+            (Some(hold), none) => {
+                *none = Some(Holding {
+                    since: now,
+                    told: hold.clone(),
+                    told_at: now,
+                    hold: hold.clone(),
+                    below: None,
+                });
+                self.sink.emit(Event::Held {
+                    signal: hold.signal,
+                    reading: hold.reading,
+                    limit: hold.limit,
                 });
             }
-            !forget
+            (None, Some(holding)) => {
+                let below = *holding.below.get_or_insert(now);
+                if now.duration_since(below) >= watched.signal.calm {
+                    self.release(signal, now);
+                }
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// Ends a signal's hold, if there is one.
+    fn release(&mut self, signal: &'static str, now: Instant) {
+        let holding = self
+            .states
+            .get_mut(signal)
+            .and_then(|state| state.holding.take());
+        if let Some(holding) = holding {
+            let held = now.duration_since(holding.since);
+            self.sink.emit(Event::HoldEnded {
+                signal: signal.to_owned(),
+                held_ms: u64::try_from(held.as_millis()).unwrap_or(u64::MAX),
+            });
+        }
+    }
+
+    fn warn(&mut self, watched: &Watched, hold: &Hold) {
+        let signal = watched.signal.name;
+        if self.warned.insert(signal) {
+            let way = match watched.named {
+                true => "say `unknown: hold` to be held instead",
+                false => "name it under `throttle` to be held instead",
+            };
+            self.sink.emit(Event::Warning {
+                message: format!(
+                    "{signal} cannot be read ({}). It does not protect this run; {way}.",
+                    hold.reading
+                ),
+            });
+        }
+    }
+
+    /// Tells whoever waits what holds now. `None`: that is not known yet.
+    fn publish(&mut self, now: Instant) {
+        let all = self.watched();
+        let gone: Vec<&'static str> = self
+            .states
+            .keys()
+            .copied()
+            .filter(|name| !all.iter().any(|watched| watched.signal.name == *name))
+            .collect();
+        for name in gone {
+            self.release(name, now);
+            self.states.remove(name);
+        }
+        if self.is_off(now) {
+            let names: Vec<&'static str> = self.states.keys().copied().collect();
+            for name in names {
+                self.release(name, now);
+            }
+            // Readings are compared anew once the throttle is on again.
+            self.states.clear();
+            self.held.send_replace(Some(Vec::new()));
+            return;
+        }
+        for state in self.states.values_mut() {
+            let Some(holding) = &mut state.holding else {
+                continue;
+            };
+            if holding.hold != holding.told && now.duration_since(holding.told_at) >= TELL {
+                holding.told = holding.hold.clone();
+                holding.told_at = now;
+                self.sink.emit(Event::Holding {
+                    signal: holding.hold.signal.clone(),
+                    reading: holding.hold.reading.clone(),
+                    limit: holding.hold.limit.clone(),
+                });
+            }
+        }
+        // What is ignored when it is unknown is not waited for either.
+        let awaited = all.iter().any(|watched| {
+            watched.unknown == Unknown::Hold && !self.states.contains_key(watched.signal.name)
         });
-        self.0
-            .iter()
-            .filter(|((of, _), seen)| *of == signal && **seen < now)
-            .map(|((_, subject), seen)| Reading {
-                subject: Some(subject.clone()),
-                value: Err(format!(
-                    "gone for {} s",
-                    now.duration_since(*seen).as_secs()
-                )),
-            })
-            .collect()
-    }
-}
-
-fn failed(why: String) -> Reading {
-    Reading {
-        subject: None,
-        value: Err(why),
-    }
-}
-
-/// What a signal's readings mean.
-#[derive(Debug, PartialEq)]
-enum Verdict {
-    Below,
-    Hold(Hold),
-    Unreadable(Hold),
-}
-
-/// The worst reading decides; one that failed is worse than any that is below.
-fn judge(signal: &Signal, limit: &str, readings: &[Reading]) -> Verdict {
-    let bound = match signal.limit(limit).or_else(|| signal.limit(signal.default)) {
-        Some(Limit::Count(count)) => {
-            #[expect(clippy::cast_precision_loss, reason = "limits are small numbers")]
-            let count = count as f64;
-            count
-        }
-        Some(Limit::Time(time)) => time.as_secs_f64(),
-        None => return Verdict::Below,
-    };
-    let hold = |reading: String| Hold {
-        signal: signal.name.to_owned(),
-        reading,
-        limit: limit.to_owned(),
-    };
-    let mut verdict = Verdict::Below;
-    let mut worst = f64::MIN;
-    for reading in readings {
-        let subject = reading
-            .subject
-            .as_ref()
-            .map_or_else(String::new, |subject| format!(" ({subject})"));
-        match &reading.value {
-            Ok(value) if *value >= bound && *value > worst => {
-                worst = *value;
-                verdict = Verdict::Hold(hold(format!("{}{subject}", show(signal.unit, *value))));
-            }
-            Ok(_) => {}
-            Err(why) if verdict == Verdict::Below => {
-                verdict = Verdict::Unreadable(hold(format!("unknown{subject}: {why}")));
-            }
-            Err(_) => {}
-        }
-    }
-    verdict
-}
-
-fn show(unit: Unit, value: f64) -> String {
-    match unit {
-        Unit::Count => format!("{value:.0}"),
-        Unit::Time => format!("{value:.1}s"),
+        let holds: Vec<Hold> = self
+            .states
+            .values()
+            .filter_map(|state| Some(state.holding.as_ref()?.hold.clone()))
+            .collect();
+        let now_held = match awaited && holds.is_empty() {
+            true => None,
+            false => Some(holds),
+        };
+        self.held.send_if_modified(|held| {
+            let changed = *held != now_held;
+            *held = now_held;
+            changed
+        });
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lag(name: &str, value: Result<f64, &str>) -> Reading {
-        Reading {
-            subject: Some(format!("standby {name}")),
-            value: value.map_err(str::to_owned),
-        }
-    }
-
-    fn signal(name: &str) -> &'static Signal {
-        KNOWN
-            .iter()
-            .find(|signal| signal.name == name)
-            .expect("known")
-    }
-
-    #[test]
-    fn the_worst_standby_is_named() {
-        let readings = [
-            lag("eu-1", Ok(11.0)),
-            lag("eu-2", Ok(12.4)),
-            lag("us", Ok(0.2)),
-        ];
-        let Verdict::Hold(hold) = judge(signal("replication_lag"), "10s", &readings) else {
-            panic!("it holds");
-        };
-        assert_eq!(hold.reading, "12.4s (standby eu-2)");
-        assert_eq!(hold.limit, "10s");
-    }
-
-    #[test]
-    fn below_the_limit_nothing_holds_and_at_the_limit_it_does() {
-        let below = [lag("eu", Ok(9.9))];
-        assert_eq!(
-            judge(signal("replication_lag"), "10s", &below),
-            Verdict::Below
-        );
-        let at = [lag("eu", Ok(10.0))];
-        assert!(matches!(
-            judge(signal("replication_lag"), "10s", &at),
-            Verdict::Hold(_)
-        ));
-    }
-
-    #[test]
-    fn a_subject_that_vanished_is_missed_until_it_is_forgotten() {
-        const LAG: &str = "replication_lag";
-        let mut subjects = Subjects::default();
-        let both = [lag("eu", Ok(0.0)), lag("us", Ok(0.0))];
-        let (sink, begin) = (Sink::none(), Instant::now());
-        let mut at = |seconds, signal, readings: &[Reading]| {
-            let now = begin + Duration::from_secs(seconds);
-            subjects.missing(signal, readings, now, &sink)
-        };
-        assert!(at(0, LAG, &both).is_empty());
-        assert_eq!(at(3, LAG, &both[..1]), [lag("us", Err("gone for 3 s"))]);
-        assert!(at(4, "blocked_sessions", &[]).is_empty());
-        assert!(at(5, LAG, &both).is_empty());
-        assert!(at(5 + FORGET.as_secs() + 1, LAG, &both[..1]).is_empty());
-    }
-
-    #[test]
-    fn a_reading_that_failed_is_never_zero() {
-        let readings = [lag("eu-1", Ok(0.1)), lag("eu-2", Err("vanished"))];
-        let Verdict::Unreadable(hold) = judge(signal("replication_lag"), "10s", &readings) else {
-            panic!("it is not below");
-        };
-        assert_eq!(hold.reading, "unknown (standby eu-2): vanished");
-    }
-}
+mod tests;

@@ -80,6 +80,17 @@ pub(crate) fn pair(old: (&str, &str), new: (&str, &str)) -> Mapping {
     }
 }
 
+/// One range for each table, in the first step's first pass.
+pub(crate) fn scan_of(work: &Backfill) -> Scan {
+    Scan {
+        no: 1,
+        pass: 0,
+        kind: ScanKind::Backfill(work.clone()),
+        cursor: work.cursor,
+        parts: 1,
+    }
+}
+
 /// `lower_name := lower(name)`, the mapping of most tests.
 pub(crate) fn lower_name() -> Vec<Mapping> {
     vec![fill("name", ("lower_name", "text"), "lower({name})")]
@@ -158,13 +169,7 @@ impl Bed {
     }
 
     pub(crate) fn scan(&self, work: &Backfill) -> Scan {
-        Scan {
-            no: 1,
-            pass: 0,
-            kind: ScanKind::Backfill(work.clone()),
-            cursor: work.cursor,
-            parts: 1,
-        }
+        scan_of(work)
     }
 
     pub(crate) async fn ranges(&self, work: &Backfill) -> Vec<RangeRecord> {

@@ -441,7 +441,7 @@ fn assemble(fields: BTreeMap<String, Option<Value>>) -> Value {
 }
 
 /// A node of which nothing is demanded.
-fn plain_value(node: &Node) -> Value {
+pub(crate) fn plain_value(node: &Node) -> Value {
     match &node.kind {
         Kind::Scalar(text, _) => Value::String(text.clone()),
         Kind::List(items) => items.iter().map(plain_value).collect(),

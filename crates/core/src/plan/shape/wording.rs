@@ -68,6 +68,11 @@ pub(super) fn wanted(leaves: &[Leaf<'_>]) -> String {
                 Some("identifier" | "schema-name" | "plan-name") => "a name",
                 Some("qualified-name") => "a name or schema.name",
                 Some("digits") => "digits",
+                Some("byte-size") => "a size such as 64MB, 2GB",
+                Some("byte-rate") => "a size per second such as 20MB/s",
+                Some("percentage") => "a percentage such as 80%",
+                Some("http-url") => "a URL",
+                Some("sql-query") => "a SELECT",
                 _ => "text",
             }
             .to_owned()

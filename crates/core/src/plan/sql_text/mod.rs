@@ -261,6 +261,59 @@ pub(crate) fn statements_fault(text: &str) -> Option<Fault> {
     parse_fault(text, 0, text, "this is not valid SQL")
 }
 
+/// A statement without a semicolon at its end, so that it can stand in
+/// brackets.
+pub(crate) fn query_body(text: &str) -> &str {
+    let last = tokens(text)
+        .into_iter()
+        .rfind(|token| token.kind != TokenKind::Comment);
+    match last {
+        Some(token) if token.is_sign(";") => &text[..token.at],
+        _ => text,
+    }
+}
+
+/// Judges one statement that only reads.
+pub(crate) fn query_fault(text: &str) -> Option<Fault> {
+    const INVALID: &str = "this is not one SELECT";
+    let all: Vec<Token<'_>> = tokens(text)
+        .into_iter()
+        .filter(|token| token.kind != TokenKind::Comment)
+        .collect();
+    let Some(first) = all.first() else {
+        return Some(Fault::new(
+            0..text.len(),
+            "the query is empty",
+            "expected a SELECT",
+        ));
+    };
+    if !["select", "with", "values", "table"]
+        .iter()
+        .any(|word| first.is(word))
+        && !first.is_sign("(")
+    {
+        return Some(Fault::new(first.range(), INVALID, "expected SELECT"));
+    }
+    let last = all.len() - 1;
+    if let Some(token) = all[..last].iter().find(|token| token.is_sign(";")) {
+        return Some(Fault::new(
+            token.range(),
+            INVALID,
+            "a second statement would begin here",
+        ));
+    }
+    const BEFORE: &str = "SELECT * FROM (";
+    if all.len() > MAX_TOKENS {
+        return None;
+    }
+    parse_fault(
+        &format!("{BEFORE}{}\n) AS q", query_body(text)),
+        BEFORE.len(),
+        text,
+        "this is not valid SQL",
+    )
+}
+
 /// Statements that cannot run inside our transaction, by their first words.
 fn statement_fault(first: &Token<'_>, next: Option<&Token<'_>>, has_body: bool) -> Option<Fault> {
     let next_is = |word: &str| next.is_some_and(|token| token.is(word));

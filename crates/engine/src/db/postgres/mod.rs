@@ -38,11 +38,12 @@ use self::connect::{ConnectOptions, Pool, Purpose};
 use self::session::Session;
 use super::{
     Acquired, ActReport, BatchReport, BatchRequest, Budget, Command, Database, DbError, Direction,
-    Fence, Holder, Live, NewRun, OldWrites, RangeRecord, Reading, RunChange, RunFilter, RunRecord,
-    Scan, StepChange, StepRecord, StoredEvent, VerifyReport, VerifyRequest,
+    Fence, Holder, Live, NewRun, OldWrites, RangeRecord, RunChange, RunFilter, RunRecord, Scan,
+    StepChange, StepRecord, StoredEvent, VerifyReport, VerifyRequest,
 };
 use crate::event::{Event, Sink};
 
+pub use self::signals::Signals;
 pub use self::store::schema::{SCHEMA_VERSION, init_sql};
 
 /// A PostgreSQL database.
@@ -59,6 +60,7 @@ struct Inner {
     /// the lease is renewed also when every batch connection is out.
     control: Pool,
     batches: Pool,
+    history: signals::History,
 }
 
 /// Connections for our own tables, and for batches; opened on demand.
@@ -98,6 +100,7 @@ impl Postgres {
                 direct,
                 control,
                 batches,
+                history: signals::History::default(),
             }),
         })
     }
@@ -128,6 +131,8 @@ impl Postgres {
 }
 
 impl Database for Postgres {
+    type Sampler = Signals;
+
     async fn inspect(
         &self,
         schema: &str,
@@ -222,8 +227,8 @@ impl Database for Postgres {
         verify::verify_chunk(self, fence, request).await
     }
 
-    async fn sample(&self, signal: &str, run: Uuid) -> Result<Vec<Reading>, DbError> {
-        signals::sample(self, signal, run).await
+    fn sampler(&self, run: Uuid) -> Signals {
+        Signals::new(self, run)
     }
 
     async fn command(&self, run: Uuid, command: &Command, by: &str) -> Result<(), DbError> {

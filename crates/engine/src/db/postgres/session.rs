@@ -48,6 +48,14 @@ impl Session {
         }
     }
 
+    /// A handle that cancels what it is doing, for a connection of its own.
+    pub(crate) fn canceller(&self) -> Option<connect::Canceller> {
+        match &self.connection {
+            Some(Connection::Own(connection)) => Some(connection.canceller()),
+            Some(Connection::Pooled(_)) | None => None,
+        }
+    }
+
     /// Sends several statements as one simple query: one round trip, and no
     /// pause of ours can fall between them. An error ends the transaction
     /// that the text began.

@@ -65,6 +65,8 @@ pub enum Purpose {
     Introspect,
     /// Keeps the lease.
     Lease,
+    /// Reads the throttle's signals.
+    Signals,
 }
 
 impl Purpose {
@@ -78,6 +80,7 @@ impl Purpose {
             Purpose::Watch => "watch",
             Purpose::Introspect => "introspect",
             Purpose::Lease => "lease",
+            Purpose::Signals => "signals",
         }
     }
 }

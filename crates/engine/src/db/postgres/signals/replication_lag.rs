@@ -1,11 +1,10 @@
-//! `replication_lag`: how far each connected streaming standby is behind, in
-//! seconds.
+//! `replication_lag`: how far each streaming standby is behind, in time and in
+//! bytes, and what replication slots keep of the log.
 //!
-//! **What is read.** `replay_lag` of `pg_stat_replication`, for physical
-//! standbys that stream or catch up. A standby that has replayed everything
-//! lags by 0 whatever the view says: the server leaves the last value there
-//! for a while, and NULL later. Time only counts while bytes are
-//! outstanding.
+//! **Time** is `replay_lag` of `pg_stat_replication`, for physical standbys
+//! that stream or catch up. A standby that has replayed everything lags by 0
+//! whatever the view says: the server leaves the last value there for a while,
+//! and NULL later. Time only counts while bytes are outstanding.
 //!
 //! **A silent standby.** A cut network freezes `replay_lag`. A receiver
 //! reports at least every `wal_receiver_status_interval` (10 s by default),
@@ -14,34 +13,20 @@
 //! **Unknown is not 0.** Without the rights of `pg_monitor` the columns are
 //! NULL, and that is what the reading says. A standby that was seen and then
 //! is gone is noticed by the throttle. Logical subscribers and base backups
-//! are no standbys.
+//! are no standbys; their slots are slots.
 
-use tokio_postgres::Client;
+use pontoon_core::plan::signals::Watched;
 
-use crate::db::postgres::sqlstate::classify;
-use crate::db::{DbError, Reading};
+use super::{Signals, statement, text_array};
+use crate::db::{DbError, Sample};
 
-pub(super) async fn sample(client: &Client) -> Result<Vec<Reading>, DbError> {
-    let rows = client
-        .query_typed(include_str!("replication_lag.sql"), &[])
-        .await
-        .map_err(|error| classify(&error, "read the lag of the standbys"))?;
-    Ok(rows
-        .iter()
-        .map(|row| {
-            let name: String = row.get("name");
-            let readable: bool = row.get("readable");
-            Reading {
-                subject: Some(format!("standby {name}")),
-                value: if readable {
-                    Ok(row.get("seconds"))
-                } else {
-                    Err(UNREADABLE.to_owned())
-                },
-            }
-        })
-        .collect())
+pub(super) async fn sample(signals: &mut Signals, watched: &Watched) -> Result<Sample, DbError> {
+    let sql = include_str!("sql/replication_lag.sql")
+        .replace(":except", &text_array(watched.list("except")));
+    let mut readings = statement::readings(signals, &sql, "read the lag of the standbys").await?;
+    for reading in &mut readings {
+        // A slot that was dropped is no loss; a standby that is gone may be.
+        reading.lasting = reading.measure == "limit";
+    }
+    Ok(Sample::Readings(readings))
 }
-
-/// What a role without the right sees.
-const UNREADABLE: &str = "not visible to this role: GRANT pg_monitor to it";

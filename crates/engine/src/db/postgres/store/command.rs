@@ -3,6 +3,8 @@
 //! in one transaction. The holder of the lease sees the effect when it next
 //! reads its run.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
@@ -87,6 +89,12 @@ pub(crate) async fn command(
                         gate: *gate,
                         by: by.to_owned(),
                     }
+                }
+                // The command's own row says until when, on this clock.
+                Command::Unthrottle { seconds: 0 } => told("throttle", by),
+                Command::Unthrottle { seconds } => {
+                    let time = humantime::format_duration(Duration::from_secs(*seconds));
+                    told(&format!("unthrottle for {time}"), by)
                 }
                 Command::Set { key, value } => {
                     let stored: Value = row.get("settings");

@@ -105,6 +105,7 @@ fn record(row: &Row) -> Result<RunRecord, DbError> {
         reason: row.get("reason"),
         error: error.map(WireError::read),
         pause_requested: row.get("pause_requested"),
+        throttle_off_until: row.get("throttle_off_until"),
         rows_affected: row
             .get::<_, i64>("rows_affected")
             .try_into()

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use pontoon_core::plan::signals;
+
 use crate::db::{DbError, ErrorKind, Settings};
 
 /// The keys, for help and for did-you-mean.
@@ -23,10 +25,15 @@ pub(crate) const KEYS: [&str; 6] = [
 pub(super) fn apply(settings: &mut Settings, key: &str, value: &str) -> Result<(), DbError> {
     let value = value.trim();
     if let Some(signal) = key.strip_prefix("throttle.") {
-        settings
-            .throttle
-            .insert(signal.to_owned(), value.to_owned());
-        return Ok(());
+        return signals::change(&mut settings.throttle, signal, value).map_err(
+            |(message, hint)| {
+                let error = DbError::new(ErrorKind::Refused, message);
+                match hint.is_empty() {
+                    true => error,
+                    false => error.hint(hint),
+                }
+            },
+        );
     }
     match key.replace('_', "-").as_str() {
         "max-lock-duration" => settings.limits.max_lock_duration = duration(key, value)?,

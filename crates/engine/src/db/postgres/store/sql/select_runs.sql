@@ -11,6 +11,12 @@ SELECT r.id, r.plan, r.version, r.issue, r.definition, r.settings,
                        pg_catalog.to_char(a.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
                    ORDER BY a.at, a.gate)
         FROM pontoon.approval a WHERE a.run = r.id) AS approvals,
+       (SELECT pg_catalog.to_char(o.until AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+        FROM (SELECT c.at + (c.command ->> 'seconds')::double precision * interval '1 second' AS until
+              FROM pontoon.command c
+              WHERE c.run = r.id AND c.command ->> 'command' = 'unthrottle'
+              ORDER BY c.id DESC LIMIT 1) AS o
+        WHERE o.until > pg_catalog.clock_timestamp()) AS throttle_off_until,
        (SELECT pg_catalog.jsonb_agg(s.definition ORDER BY s.no)
         FROM pontoon.step s WHERE s.run = r.id) AS steps
 FROM pontoon.run r

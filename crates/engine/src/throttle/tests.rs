@@ -1,0 +1,191 @@
+//! Decisions over time, without a database.
+
+use std::sync::{Arc, Mutex};
+
+use pontoon_core::plan::{BackfillOptions, Limits};
+
+use super::*;
+use crate::db::Reading;
+
+/// A decider, what it told, and what it lets pass.
+struct Bench {
+    decider: Decider,
+    told: Arc<Mutex<Vec<Event>>>,
+    held: watch::Receiver<Option<Vec<Hold>>>,
+    began: Instant,
+    /// Keeps the settings' channel open.
+    _settings: watch::Sender<Settings>,
+}
+
+/// Only what the test names is watched.
+fn bench(pairs: &[(&str, &str)]) -> Bench {
+    let mut throttle: BTreeMap<String, String> = KNOWN
+        .iter()
+        .filter(|signal| signal.on)
+        .map(|signal| (signal.name.to_owned(), "off".to_owned()))
+        .collect();
+    throttle.extend(
+        pairs
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned())),
+    );
+    let (_settings, receiver) = watch::channel(Settings {
+        limits: Limits::default(),
+        backfill: BackfillOptions::default(),
+        throttle,
+        gates: Vec::new(),
+    });
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let hear = Arc::clone(&told);
+    let sink = Sink::new(move |event| hear.lock().expect("no panic").push(event));
+    let (sender, held) = watch::channel(None);
+    Bench {
+        decider: Decider::new(receiver, sink, sender),
+        told,
+        held,
+        began: Instant::now(),
+        _settings,
+    }
+}
+
+impl Bench {
+    fn at(&mut self, seconds: f64, report: Report) -> Option<bool> {
+        let now = self.began + Duration::from_secs_f64(seconds);
+        self.decider.take(report, now);
+        self.decider.publish(now);
+        self.held.borrow().as_ref().map(|held| !held.is_empty())
+    }
+
+    fn reads(&mut self, seconds: f64, signal: &'static str, value: f64) -> Option<bool> {
+        let sample = Ok(Sample::Readings(vec![Reading::new(value)]));
+        self.at(seconds, Report::Read { signal, sample })
+    }
+
+    fn fails(&mut self, seconds: f64, signal: &'static str) -> Option<bool> {
+        let sample = Err("connection refused".to_owned());
+        self.at(seconds, Report::Read { signal, sample })
+    }
+
+    fn names(&self) -> Vec<String> {
+        let told = self.told.lock().expect("no panic");
+        told.iter()
+            .map(|event| match event {
+                Event::Held { signal, .. } => format!("held {signal}"),
+                Event::Holding { reading, .. } => format!("reading {reading}"),
+                Event::HoldEnded { signal, held_ms } => format!("ended {signal} after {held_ms}"),
+                Event::Warning { message } => message.clone(),
+                Event::ThrottleOn => "on".to_owned(),
+                other => format!("{other:?}"),
+            })
+            .collect()
+    }
+}
+
+#[test]
+fn a_hold_does_not_flap() {
+    let mut bench = bench(&[("lock_waits", "10")]);
+    assert_eq!(bench.reads(0.0, "lock_waits", 9.0), Some(false));
+    assert_eq!(bench.reads(0.5, "lock_waits", 10.0), Some(true));
+    // Between four fifths and the limit it goes on.
+    assert_eq!(bench.reads(1.0, "lock_waits", 9.0), Some(true));
+    // Below, but not for long enough.
+    assert_eq!(bench.reads(1.5, "lock_waits", 7.0), Some(true));
+    assert_eq!(bench.reads(2.0, "lock_waits", 8.0), Some(true));
+    assert_eq!(bench.reads(2.5, "lock_waits", 7.0), Some(true));
+    assert_eq!(bench.reads(3.5, "lock_waits", 7.0), Some(false));
+    assert_eq!(bench.reads(4.0, "lock_waits", 9.0), Some(false));
+    assert_eq!(
+        bench.names(),
+        [
+            "held lock_waits",
+            "reading 8",
+            "ended lock_waits after 3000"
+        ]
+    );
+}
+
+#[test]
+fn who_waits_for_us_ends_a_hold_at_once() {
+    let mut bench = bench(&[("blocked_sessions", "1")]);
+    assert_eq!(bench.reads(0.0, "blocked_sessions", 1.0), Some(true));
+    assert_eq!(bench.reads(0.25, "blocked_sessions", 0.0), Some(false));
+}
+
+#[test]
+fn a_reading_that_fails_counts_as_the_last_one_until_it_is_stale() {
+    let mut bench = bench(&[("http", "http://gate/")]);
+    assert_eq!(bench.fails(0.0, "http"), Some(true), "nothing is known");
+    assert_eq!(bench.reads(1.0, "http", 200.0), Some(true), "not calm yet");
+    assert_eq!(bench.reads(2.0, "http", 200.0), Some(false));
+    assert_eq!(bench.fails(4.0, "http"), Some(false));
+    assert_eq!(bench.fails(7.5, "http"), Some(true), "stale");
+    assert_eq!(bench.reads(8.0, "http", 503.0), Some(true));
+    assert_eq!(bench.reads(9.0, "http", 200.0), Some(true));
+    assert_eq!(bench.reads(10.0, "http", 200.0), Some(false));
+}
+
+#[test]
+fn what_is_ignored_warns_once_and_is_not_waited_for() {
+    let mut bench = bench(&[
+        ("http", r#"{"url":"http://gate/","unknown":"ignore"}"#),
+        ("lock_waits", "5"),
+    ]);
+    assert_eq!(bench.fails(0.0, "http"), None, "lock_waits is awaited");
+    assert_eq!(bench.reads(0.1, "lock_waits", 0.0), Some(false));
+    assert_eq!(bench.fails(1.0, "http"), Some(false));
+    let told = bench.names();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("cannot be read (unknown: connection refused)"));
+}
+
+#[test]
+fn what_a_role_may_not_see_holds_only_who_asked_for_it() {
+    let hidden = || Report::Read {
+        signal: "replication_lag",
+        sample: Ok(Sample::Readings(vec![Reading {
+            value: Err("not visible".to_owned()),
+            ..Reading::new(0.0)
+        }])),
+    };
+    let mut named = bench(&[("replication_lag", "10s")]);
+    assert_eq!(named.at(0.0, hidden()), Some(true));
+    let mut silent = bench(&[]);
+    silent
+        ._settings
+        .send_modify(|settings| drop(settings.throttle.remove("replication_lag")));
+    assert_eq!(silent.at(0.0, hidden()), Some(false));
+    assert!(silent.names()[0].contains("name it under `throttle`"));
+}
+
+#[test]
+fn while_it_is_off_nothing_holds_and_it_comes_back_by_itself() {
+    let mut bench = bench(&[("lock_waits", "5")]);
+    assert_eq!(bench.reads(0.0, "lock_waits", 9.0), Some(true));
+    let off = Report::Off(Some(Duration::from_secs(10)));
+    assert_eq!(bench.at(1.0, off), Some(false));
+    assert_eq!(bench.reads(5.0, "lock_waits", 9.0), Some(false));
+    // The database is not asked any more, and still it comes back.
+    assert_eq!(bench.fails(11.5, "lock_waits"), Some(true));
+    assert_eq!(
+        bench.names(),
+        [
+            "held lock_waits",
+            "ended lock_waits after 1000",
+            "on",
+            "held lock_waits",
+        ]
+    );
+}
+
+#[test]
+fn a_signal_that_is_switched_off_lets_go() {
+    let mut bench = bench(&[("lock_waits", "5"), ("active_sessions", "50")]);
+    assert_eq!(bench.reads(0.0, "lock_waits", 9.0), Some(true));
+    assert_eq!(bench.reads(0.1, "active_sessions", 2.0), Some(true));
+    bench._settings.send_modify(|settings| {
+        settings
+            .throttle
+            .insert("lock_waits".to_owned(), "off".to_owned());
+    });
+    assert_eq!(bench.reads(0.2, "active_sessions", 2.0), Some(false));
+}
