@@ -21,6 +21,7 @@ mod scene;
 mod stall;
 mod tables;
 mod takeover;
+mod throttle;
 
 /// The versions to run on.
 fn versions() -> Vec<u32> {
