@@ -1,0 +1,64 @@
+//! The server, and a database for each turn.
+
+use pontoon_sandbox::{Server, ServerSpec};
+use tokio_postgres::Client;
+
+use crate::Error;
+use crate::args::Arguments;
+use crate::table::Table;
+
+/// The database that every turn gets a copy of.
+const ORIGINAL: &str = "original";
+/// The copy.
+pub(crate) const TURN: &str = "turn";
+
+/// A durable server. Unless it shall be as it comes out of the box, its cache
+/// holds the tables of the quick grid and no checkpoint or vacuum comes in
+/// between, so that contestants differ by what they do.
+pub(crate) async fn start(arguments: &Arguments) -> Result<Server, Error> {
+    let mut spec = ServerSpec {
+        version: arguments.version,
+        durable: true,
+        ..ServerSpec::default()
+    };
+    if !arguments.stock {
+        spec = spec
+            .setting("shared_buffers", "'1GB'")
+            .setting("max_wal_size", "'16GB'")
+            .setting("checkpoint_timeout", "'60min'")
+            .setting("autovacuum", "off");
+    }
+    Ok(Server::start(spec).await?)
+}
+
+/// Makes the table that the turns begin with.
+pub(crate) async fn original(server: &Server, table: &Table) -> Result<(), Error> {
+    recreate(server, ORIGINAL, "template1").await?;
+    let client = server.client(ORIGINAL).await?;
+    client.batch_execute(&table.create()).await?;
+    settle(&client).await
+}
+
+/// A new copy of it.
+pub(crate) async fn turn(server: &Server) -> Result<Client, Error> {
+    recreate(server, TURN, ORIGINAL).await?;
+    Ok(server.client(TURN).await?)
+}
+
+async fn recreate(server: &Server, name: &str, template: &str) -> Result<(), Error> {
+    let admin = server.client("postgres").await?;
+    admin
+        .batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        .await?;
+    admin
+        .batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}"))
+        .await?;
+    Ok(())
+}
+
+/// Brings a copy into the state that each turn begins with.
+pub(crate) async fn settle(client: &Client) -> Result<(), Error> {
+    client.batch_execute("VACUUM (ANALYZE) users").await?;
+    client.batch_execute("CHECKPOINT").await?;
+    Ok(())
+}
