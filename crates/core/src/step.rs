@@ -291,6 +291,9 @@ pub struct Sync {
     pub mappings: Vec<Mapping>,
     /// Where their expressions may be evaluated.
     pub conditions: Conditions,
+    /// The application has BEFORE ROW triggers on the table or on what is
+    /// below it. Only then ours stand behind them as well.
+    pub application_triggers: bool,
 }
 
 /// Where the expressions of a table's mappings may be evaluated.

@@ -404,6 +404,7 @@ fn cases() -> Vec<(&'static str, Action)> {
                     children: Vec::new(),
                     mappings: Vec::new(),
                     conditions: Conditions::InWhen,
+                    application_triggers: true,
                 },
             }),
         ),

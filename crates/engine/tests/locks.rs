@@ -131,6 +131,7 @@ fn sync(table: &str) -> Sync {
         table: public(table),
         children: vec![],
         conditions: Conditions::InWhen,
+        application_triggers: true,
         mappings: vec![Mapping {
             operation: 0,
             old: vec![mapped("a")],

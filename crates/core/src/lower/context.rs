@@ -545,6 +545,7 @@ impl<'a> Lowering<'a> {
                         Conditions::InWhen
                     },
                     children: inheritance_children(self.catalog, &table),
+                    application_triggers: application_triggers(self.catalog, &table),
                     table,
                     mappings: vec![mapping],
                 }),
@@ -622,6 +623,27 @@ pub fn ddl(changes: Vec<Change>) -> Action {
         changes,
         cutover: false,
     })
+}
+
+/// The application has BEFORE ROW triggers, switched on or not, on the table
+/// or on anything below it.
+fn application_triggers(catalog: &Catalog, table: &TableName) -> bool {
+    let mut open = vec![table];
+    while let Some(next) = open.pop() {
+        let Some(table) = catalog.tables.get(next) else {
+            continue;
+        };
+        if table.triggers.iter().any(|trigger| {
+            trigger.before
+                && trigger.row
+                && !trigger.ours
+                && (trigger.on_insert || trigger.on_update)
+        }) {
+            return true;
+        }
+        open.extend(&table.children);
+    }
+    false
 }
 
 /// Inheritance children, transitively; partitions get the trigger from their

@@ -152,6 +152,7 @@ pub(crate) fn on(table: &str, mappings: Vec<Mapping>) -> Sync {
         children: vec![],
         mappings,
         conditions: Conditions::InWhen,
+        application_triggers: true,
     }
 }
 
@@ -166,7 +167,8 @@ pub(crate) struct Scene {
 impl Scene {
     /// Runs `setup` (tables, rows, the application's triggers), then installs
     /// the dual write.
-    pub(crate) async fn new(case: Case, setup: &str, sync: Sync) -> Outcome<Self> {
+    pub(crate) async fn new(case: Case, setup: &str, mut sync: Sync) -> Outcome<Self> {
+        sync.application_triggers = setup.contains("CREATE TRIGGER");
         let database = TestDatabase::create(case.version).await?;
         let client = database.client().await?;
         let artifact = sync::artifact("7f3a", &sync.table);

@@ -53,8 +53,8 @@ macro_rules! behaviours {
 }
 
 behaviours! {
-    behaviours::old_writes_reach_new needs [];
-    behaviours::new_writes_reach_old needs ["backward"];
+    behaviours::old_writes_reach_new needs ["on insert", "on old columns"];
+    behaviours::new_writes_reach_old needs ["backward", "on new columns"];
     behaviours::fill_follows_and_yields needs ["follow", "fill"];
     behaviours::derived_is_always_computed needs ["derived"];
     behaviours::omitted_is_filled_on_insert needs ["omitted"];
@@ -66,10 +66,10 @@ behaviours! {
     behaviours::odd_names needs [];
     behaviours::nothing_is_left_after_drop needs [];
     behaviours::nobody_else_may_use_the_function needs ["revoke"];
-    behaviours::consistent_writes_never_enter_the_function needs ["when"];
+    behaviours::batches_and_unrelated_writes_stay_out_of_the_function needs ["when"];
     behaviours::private_functions_stay_in_the_body needs [];
     behaviours::repair_and_conflict_are_told_apart needs [];
-    redteam::moved_before_its_turn needs ["heal"];
+    redteam::moved_before_its_turn needs ["heal", "on empty rows"];
     redteam::moved_before_its_turn_in_a_filled_column needs ["fill"];
     redteam::not_valid_check_on_unfilled needs ["heal"];
     redteam::replica_role needs ["always"];

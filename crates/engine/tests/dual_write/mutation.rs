@@ -18,6 +18,10 @@ const AROUND: &[(&str, Cut)] = &[
     ("definer", |s| Some(s.replace(" SECURITY DEFINER", ""))),
     ("first triggers", |s| only_without(s, "TRIGGER \"!pontoon")),
     ("last triggers", |s| only_without(s, "TRIGGER \"~~pontoon")),
+    ("on insert", |s| only_without(s, "_i\"")),
+    ("on old columns", |s| only_without(s, "_o\"")),
+    ("on new columns", |s| only_without(s, "_n\"")),
+    ("on empty rows", |s| only_without(s, "_e\"")),
     ("repeat", |s| Some(s.replace("EXIT WHEN NOT moved", "EXIT"))),
     ("when", |s| Some(cut_when(&s))),
     ("pins", |s| {

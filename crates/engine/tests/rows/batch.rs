@@ -254,6 +254,7 @@ async fn moved_before_its_turn() {
         children: Vec::new(),
         mappings: vec![mapping.clone()],
         conditions: Conditions::InWhen,
+        application_triggers: true,
     };
     let bed = Bed::with_sync(
         "CREATE TABLE t (id int PRIMARY KEY, amount int, other int, amount_exact numeric) WITH (fillfactor = 100);

@@ -595,7 +595,7 @@ fn expr(template: &str, of: &str) -> Expr {
     }
 }
 
-fn sync() -> Sync {
+fn sync(application_triggers: bool) -> Sync {
     Sync {
         table: table("t"),
         children: Vec::new(),
@@ -611,12 +611,13 @@ fn sync() -> Sync {
             required: false,
         }],
         conditions: Conditions::InWhen,
+        application_triggers,
     }
 }
 
-fn drop_sync(cutover: bool) -> Action {
+fn drop_sync(sync: Sync, cutover: bool) -> Action {
     Action::Ddl(Ddl {
-        changes: vec![Change::DropSync { sync: sync() }],
+        changes: vec![Change::DropSync { sync }],
         cutover,
     })
 }
@@ -629,27 +630,27 @@ async fn triggers(client: &Client) -> i64 {
     .await
 }
 
-async fn with_sync() -> (TestDatabase, Held, Client) {
+async fn with_sync(sync: Sync) -> (TestDatabase, Held, Client) {
     let (database, pg, client) = with_table().await;
     run_sql(&client, "ALTER TABLE public.t ADD COLUMN exact bigint").await;
     let held = Held::start(
         &pg,
         vec![
             (
-                Action::Sync(sync()),
+                Action::Sync(sync.clone()),
                 Undo::Steps {
-                    actions: vec![drop_sync(false)],
+                    actions: vec![drop_sync(sync.clone(), false)],
                 },
             ),
             (
                 Action::Verify(Verify {
                     table: table("t"),
-                    mappings: sync().mappings,
+                    mappings: sync.mappings.clone(),
                 }),
                 Undo::Nothing,
             ),
             (
-                drop_sync(true),
+                drop_sync(sync, true),
                 Undo::Impossible {
                     reason: "over".into(),
                 },
@@ -662,7 +663,7 @@ async fn with_sync() -> (TestDatabase, Held, Client) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dual_write_comes_and_goes_and_tells_of_old_writers() {
-    let (_database, held, client) = with_sync().await;
+    let (_database, held, client) = with_sync(sync(false)).await;
     let run = held.fence.run;
     assert_eq!(
         held.pg.old_writes(run).await.expect("reads").idle,
@@ -701,8 +702,14 @@ async fn a_dual_write_comes_and_goes_and_tells_of_old_writers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn triggers_outside_ours_are_refused() {
-    for (name, fits) in [("zzzz", true), ("~t", true), ("!a", false), ("~~~", false)] {
-        let (_database, held, client) = with_sync().await;
+    for (name, reckoned_with, fits) in [
+        ("zzzz", true, true),
+        ("~t", true, true),
+        ("!a", true, false),
+        ("~~~", true, false),
+        ("zzzz", false, false),
+    ] {
+        let (_database, held, client) = with_sync(sync(reckoned_with)).await;
         run_sql(
             &client,
             &format!(
@@ -739,7 +746,7 @@ async fn record_pass(client: &Client, held: &Held) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn contract_only_on_proof() {
-    let (database, held, client) = with_sync().await;
+    let (database, held, client) = with_sync(sync(false)).await;
     held.act(1, Direction::Do).await.expect("install");
     let stopped = async |why: &str, kind: ErrorKind| {
         let error = held.act(3, Direction::Do).await.expect_err(why);
@@ -776,10 +783,17 @@ async fn contract_only_on_proof() {
         (
             "a trigger does not fire for replicas",
             refused.clone(),
-            "DO $$ DECLARE n name; BEGIN SELECT tgname INTO n FROM pg_trigger WHERE tgname LIKE '~~pontoon%_u';
+            "DO $$ DECLARE n name; BEGIN SELECT tgname INTO n FROM pg_trigger WHERE tgname LIKE '!pontoon%_n';
              EXECUTE format('ALTER TABLE public.t ENABLE TRIGGER %I', n); END $$",
-            "DO $$ DECLARE n name; BEGIN SELECT tgname INTO n FROM pg_trigger WHERE tgname LIKE '~~pontoon%_u';
+            "DO $$ DECLARE n name; BEGIN SELECT tgname INTO n FROM pg_trigger WHERE tgname LIKE '!pontoon%_n';
              EXECUTE format('ALTER TABLE public.t ENABLE ALWAYS TRIGGER %I', n); END $$",
+        ),
+        (
+            "a trigger of the application came",
+            refused.clone(),
+            "CREATE FUNCTION public.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+             CREATE TRIGGER later BEFORE UPDATE ON public.t FOR EACH ROW EXECUTE FUNCTION public.f()",
+            "DROP FUNCTION public.f() CASCADE",
         ),
         (
             "a child without triggers came",

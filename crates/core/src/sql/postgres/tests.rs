@@ -6,6 +6,7 @@ use crate::step::{Ddl, MappedColumn, Mapping, Phase, Rule, Sync};
 fn email() -> Sync {
     Sync {
         conditions: crate::step::Conditions::InWhen,
+        application_triggers: true,
         table: TableName::new("public", "users"),
         children: vec![],
         mappings: vec![Mapping {

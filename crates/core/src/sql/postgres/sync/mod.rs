@@ -2,11 +2,12 @@
 //!
 //! # What stands where
 //! - `pontoon."<artifact>_sync"()`: the function; its text explains itself.
-//! - `!pontoon_<artifact>_i` and `_u`: BEFORE ROW triggers for INSERT and
-//!   UPDATE that sort before the application's, so that its own triggers see
-//!   both shapes.
+//! - `!pontoon_<artifact>_i`, `_o`, `_n`, `_e`: BEFORE ROW triggers that sort
+//!   before the application's, so that its own triggers see both shapes: one
+//!   for each kind of write that concerns the dual write, see [`firing`].
 //! - `~~pontoon_<artifact>_i` and `_u`: the same behind the application's
-//!   triggers; they heal what those changed.
+//!   triggers; they heal what those changed. Only where the application has
+//!   BEFORE ROW triggers on the table.
 //! - `pontoon."<artifact>_seen"`: a sequence whose last value is the time of
 //!   the last write of an old version, in milliseconds since 1970-01-01 UTC;
 //!   never called when there was none. Written at most once a second.
@@ -23,20 +24,12 @@
 //! says which version wrote it. A trigger's argument, `first` or `last`, tells
 //! the function its place.
 //!
-//! # Why four triggers
-//! A WHEN condition of a trigger for INSERT and UPDATE cannot speak of `OLD`.
-//! With a trigger for each, an UPDATE that touches no mapped column is let
-//! through by comparing images, without computing `up`, and a write that is in
-//! step already (a batch of ours, or a careful application) never enters the
-//! function. A trigger whose condition can never hold is not created.
-//!
 //! # Conditions
 //! WHEN is evaluated as the writer, under the writer's settings. It may
 //! therefore compute `up` only where that depends on nothing but the row, and
 //! calls nothing that PUBLIC may not execute. Elsewhere ([`Conditions::InBody`](crate::step::Conditions::InBody),
 //! or a mapping that [reads settings](super::mapping::reads_settings)) it only
-//! asks whether a mapped column changed or is missing, and the function does
-//! the rest.
+//! asks whether a mapped column changed, and the function does the rest.
 //!
 //! # What a write means
 //! - UPDATE: a group is *given* when its columns changed. INSERT: when it is not
@@ -59,20 +52,20 @@
 //! changed the old one keeps the first value (say `derived: true`).
 //!
 //! # What it costs
-//! Measured on PostgreSQL 15, two mappings, in CPU time of the server per row:
-//! 0.9 µs for a batch's write or one of unrelated columns (0.4 µs of which is
-//! that there are two triggers at all), 5 µs for a write of one version that
-//! enters the function. A mapped column that is stored out of line is fetched
-//! to be compared, also when it did not change.
+//! `cargo run --release -p pontoon-bench -- --section costs` measures it; the
+//! figures are in docs/performance.md. That a table has BEFORE UPDATE triggers
+//! at all makes PostgreSQL lock each row before it changes it (0.4 µs, and 56
+//! bytes in the log).
 //!
 //! # Rights
 //! EXECUTE is taken from PUBLIC: a trigger's function is not checked against
 //! the writer when it fires, and nobody else shall attach a SECURITY DEFINER
 //! function of ours to a table with types of his own.
 
+mod firing;
 mod function;
-mod when;
 
+use firing::{Firing, Write, firing};
 use sha2::{Digest, Sha256};
 
 use super::mapping::{pin_text, pins};
@@ -92,26 +85,12 @@ pub const CONFLICT_SQLSTATE: &str = "P0P01";
 /// the 63 bytes of a PostgreSQL name.
 pub const MAX_ARTIFACT_BYTES: usize = 50;
 
-/// What a trigger fires on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Event {
-    Insert,
-    Update,
-}
-
 /// Where a trigger stands among the application's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     First,
     Last,
 }
-
-const TRIGGERS: [(Place, Event); 4] = [
-    (Place::First, Event::Insert),
-    (Place::First, Event::Update),
-    (Place::Last, Event::Insert),
-    (Place::Last, Event::Update),
-];
 
 impl Place {
     /// The trigger's argument.
@@ -157,23 +136,29 @@ pub fn conflicts_sequence(artifact: &str) -> String {
 /// The names of the triggers that [`install`] creates on the table and on each
 /// of its children, unquoted, as in `pg_trigger.tgname`.
 pub fn trigger_names(sync: &Sync, artifact: &str) -> Vec<String> {
-    TRIGGERS
-        .iter()
-        .filter(|(_, event)| when::condition(sync, *event) != "false")
-        .map(|(place, event)| trigger_name(artifact, *place, *event))
+    triggers(sync)
+        .map(|(place, write, _)| trigger_name(artifact, place, write))
         .collect()
 }
 
-fn trigger_name(artifact: &str, place: Place, event: Event) -> String {
+fn triggers(sync: &Sync) -> impl Iterator<Item = (Place, Write, Firing)> {
+    let places: &[Place] = if sync.application_triggers {
+        &[Place::First, Place::Last]
+    } else {
+        &[Place::First]
+    };
+    places.iter().flat_map(move |place| {
+        let writes = Write::all(*place).iter();
+        writes.filter_map(move |write| Some((*place, *write, firing(sync, *write)?)))
+    })
+}
+
+fn trigger_name(artifact: &str, place: Place, write: Write) -> String {
     let prefix = match place {
         Place::First => "!",
         Place::Last => "~~",
     };
-    let suffix = match event {
-        Event::Insert => "i",
-        Event::Update => "u",
-    };
-    format!("{prefix}pontoon_{artifact}_{suffix}")
+    format!("{prefix}pontoon_{artifact}_{}", write.suffix())
 }
 
 /// The table and the children that carry triggers of their own.
@@ -203,11 +188,8 @@ pub fn install(sync: &Sync, artifact: &str) -> Vec<String> {
         ),
     ];
     for table in tables(sync) {
-        for (place, event) in TRIGGERS {
-            let when = when::condition(sync, event);
-            if when != "false" {
-                statements.push(create_trigger(table, artifact, place, event, &when));
-            }
+        for (place, write, firing) in triggers(sync) {
+            statements.push(create_trigger(table, artifact, place, write, &firing));
         }
         // On a partitioned table this must reach the partitions' clones, on
         // one with children of its own it must not look for triggers there.
@@ -267,21 +249,17 @@ fn create_trigger(
     table: &TableName,
     artifact: &str,
     place: Place,
-    event: Event,
-    when: &str,
+    write: Write,
+    firing: &Firing,
 ) -> String {
-    let event_word = match event {
-        Event::Insert => "INSERT",
-        Event::Update => "UPDATE",
-    };
-    let when = if when == "true" {
-        String::new()
-    } else {
-        format!("\nWHEN ({when})")
-    };
+    let when = firing
+        .when
+        .as_ref()
+        .map_or_else(String::new, |when| format!("\nWHEN ({when})"));
     format!(
-        "CREATE TRIGGER {} BEFORE {event_word} ON {} FOR EACH ROW{when}\nEXECUTE FUNCTION {}('{}')",
-        quote_ident(&trigger_name(artifact, place, event)),
+        "CREATE TRIGGER {} BEFORE {} ON {} FOR EACH ROW{when}\nEXECUTE FUNCTION {}('{}')",
+        quote_ident(&trigger_name(artifact, place, write)),
+        firing.event,
         quote_table(table),
         function_name(artifact),
         place.word(),

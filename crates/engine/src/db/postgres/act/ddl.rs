@@ -124,6 +124,9 @@ async fn cutover(act: &Act<'_>, ddl: &Ddl) -> Result<String, DbError> {
                     .replace("{verify}", &step.step.no.to_string())
             })
             .collect();
+        if !sync.application_triggers {
+            checks.push_str(&foreign_triggers(sync, &artifact));
+        }
         checks.push_str(
             &include_str!("sql/cutover.sql")
                 .replace("{verified}", &verified)
@@ -153,6 +156,19 @@ fn trigger_array(sync: &Sync, artifact: &str) -> String {
     format!("ARRAY[{}]::name[]", names.join(", "))
 }
 
+/// Refuses triggers of the application that ours do not stand around.
+fn foreign_triggers(sync: &Sync, artifact: &str) -> String {
+    let mut names = sync::trigger_names(sync, artifact);
+    names.sort();
+    let edge = |name: Option<&String>| quote_literal(name.map_or("", String::as_str));
+    include_str!("sql/foreign_triggers.sql")
+        .replace("{triggers}", &trigger_array(sync, artifact))
+        .replace("{alone}", &(!sync.application_triggers).to_string())
+        .replace("{first}", &edge(names.first()))
+        .replace("{last}", &edge(names.last()))
+        .replace("{table}", &quote_literal(&quote_table(&sync.table)))
+}
+
 /// Installs a table's dual write.
 pub(super) async fn install(
     act: &Act<'_>,
@@ -160,15 +176,8 @@ pub(super) async fn install(
     texts: &[String],
 ) -> Result<ActReport, DbError> {
     let artifact = sync::artifact(&run_word(act.fence.run), &sync.table);
-    let mut names = sync::trigger_names(sync, &artifact);
-    names.sort();
     let triggers = trigger_array(sync, &artifact);
-    let edge = |name: Option<&String>| quote_literal(name.map_or("", String::as_str));
-    let before = include_str!("sql/foreign_triggers.sql")
-        .replace("{triggers}", &triggers)
-        .replace("{first}", &edge(names.first()))
-        .replace("{last}", &edge(names.last()))
-        .replace("{table}", &quote_literal(&quote_table(&sync.table)));
+    let before = foreign_triggers(sync, &artifact);
     let after = include_str!("sql/private_functions.sql").replace("{triggers}", &triggers);
     let wanted = std::iter::once(&sync.table)
         .chain(&sync.children)
