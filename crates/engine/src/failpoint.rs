@@ -8,7 +8,8 @@
 //! Places: `lease.taken`, `step.N.begin` and `step.N.end` (N is the step's
 //! number), `undo.N.begin` and `undo.N.end`, `batch.end` (a batch has
 //! committed), `verify.chunk` (a chunk has been compared), `gate`,
-//! `run.created`, `lease.release`.
+//! `run.absent` (none of this plan was found), `run.created`,
+//! `lease.release`.
 
 /// This process has reached a named place.
 #[cfg(debug_assertions)]

@@ -47,6 +47,23 @@ pub(crate) async fn find_or_create<D: Database>(
     plan: &Plan,
     sink: &Sink,
 ) -> Result<Found, RunError> {
+    if let Some(found) = find(db, plan).await? {
+        return Ok(found);
+    }
+    let error = match create(db, plan, sink).await {
+        Ok(found) => return Ok(found),
+        Err(error) => error,
+    };
+    // Another process may have created the run since we looked, and begun to
+    // work: then its columns are no reason to refuse the plan.
+    match find(db, plan).await {
+        Ok(Some(found)) => Ok(found),
+        Ok(None) | Err(_) => Err(error),
+    }
+}
+
+/// The run of this plan that is unfinished or has completed.
+async fn find<D: Database>(db: &D, plan: &Plan) -> Result<Option<Found>, RunError> {
     let operations = plan::operations_json(plan);
     let operations_hash = plan::operations_hash(plan);
     let runs = db.runs(&RunFilter::Plan(plan.plan.clone())).await?;
@@ -67,16 +84,21 @@ pub(crate) async fn find_or_create<D: Database>(
             .map(|step| (&step.step, &step.step.action))
             .collect();
         db.admit(&left).await?;
-        return Ok(Found::Run(Box::new(run.clone())));
+        return Ok(Some(Found::Run(Box::new(run.clone()))));
     }
     let completed = runs
         .iter()
         .find(|run| run.state == RunState::Completed && run.new.version == plan.version);
     if let Some(run) = completed {
         check_same(run, plan, &operations, &operations_hash)?;
-        return Ok(Found::Completed(Box::new(run.clone())));
+        return Ok(Some(Found::Completed(Box::new(run.clone()))));
     }
+    Ok(None)
+}
 
+/// A new run of the plan.
+async fn create<D: Database>(db: &D, plan: &Plan, sink: &Sink) -> Result<Found, RunError> {
+    failpoint::reach("run.absent");
     let (catalog, lowered) = compile(db, plan).await?;
     let program = lowered.program;
     let actions: Vec<(&Step, &Action)> = program
@@ -99,8 +121,8 @@ pub(crate) async fn find_or_create<D: Database>(
             plan: plan.plan.clone(),
             version: plan.version.clone(),
             issue: plan.issue.clone(),
-            operations,
-            operations_hash,
+            operations: plan::operations_json(plan),
+            operations_hash: plan::operations_hash(plan),
             program,
             program_hash: hex(&Sha256::digest(program_json.as_bytes())),
             system_identifier: catalog.server.system_identifier.clone(),
