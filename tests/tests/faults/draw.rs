@@ -88,6 +88,9 @@ impl Draw {
             Wanted::These(cases) => cases.iter().map(|case| case.scenario.clone()).collect(),
             // A reference costs some seconds; three tell most of it.
             Wanted::Sample => ["orders", "parts", "tight"].map(str::to_owned).into(),
+            Wanted::Of(texts) if texts.iter().any(|text| !named(text).is_empty()) => {
+                texts.iter().flat_map(|text| named(text)).collect()
+            }
             _ => scenario::all()
                 .into_iter()
                 .map(|scenario| scenario.name.to_owned())
@@ -248,6 +251,16 @@ impl fmt::Display for Draw {
             self.wanted, self.seed, self.lanes
         )
     }
+}
+
+/// The scenarios that a part of a case's name names.
+fn named(text: &str) -> Vec<String> {
+    let parts: Vec<&str> = text.split('/').collect();
+    scenario::all()
+        .into_iter()
+        .filter(|scenario| parts.contains(&scenario.name))
+        .map(|scenario| scenario.name.to_owned())
+        .collect()
 }
 
 fn wanted(text: &str) -> Wanted {

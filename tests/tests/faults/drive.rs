@@ -283,11 +283,13 @@ impl Drive<'_> {
                 self.fault,
                 Fault::Stop | Fault::StopLong | Fault::Second | Fault::HangLong | Fault::Kill
             ),
-            // A process that stood still for longer than it may trust its
-            // lease knows nothing but that.
+            // A process that stood still finds its session ended, when that
+            // was in a transaction, or knows nothing but that it could not
+            // renew its lease.
             Some(10) => matches!(
                 self.fault,
-                Fault::StopLong
+                Fault::Stop
+                    | Fault::StopLong
                     | Fault::Terminate
                     | Fault::Restart
                     | Fault::CutBefore

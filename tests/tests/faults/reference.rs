@@ -37,6 +37,7 @@ impl Reference {
         let client = stage.client().await;
         let before = CatalogDump::take(&client, &options).await.expect("a dump");
         let mut forward: Vec<(String, Option<String>)> = [
+            "run.absent",
             "run.created",
             "lease.taken",
             "gate",
