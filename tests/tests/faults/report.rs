@@ -26,6 +26,7 @@ struct Row {
     held: u32,
     redone: i64,
     sittings: u32,
+    worst: Duration,
     took: Duration,
 }
 
@@ -79,6 +80,7 @@ impl Tally {
                 row.hit += u32::from(figures.hit);
                 row.redone += figures.redone;
                 row.sittings += figures.sittings;
+                row.worst = row.worst.max(figures.worst);
             }
         }
         rows
@@ -86,16 +88,19 @@ impl Tally {
 
     /// Prints the table.
     pub(crate) fn print(&self, took: Duration) {
-        eprintln!("version  fault        cases    hit   held  rows redone  sittings  seconds each");
+        eprintln!(
+            "version  fault        cases    hit   held  rows redone  sittings  seconds each  app. worst ms"
+        );
         for ((version, fault), row) in self.rows() {
             eprintln!(
-                "{version:>7}  {fault:<11}  {:>5}  {:>5}  {:>5}  {:>11}  {:>8}  {:>12.1}",
+                "{version:>7}  {fault:<11}  {:>5}  {:>5}  {:>5}  {:>11}  {:>8}  {:>12.1}  {:>13}",
                 row.cases,
                 row.hit,
                 row.held,
                 row.redone,
                 row.sittings,
-                row.took.as_secs_f64() / f64::from(row.cases)
+                row.took.as_secs_f64() / f64::from(row.cases),
+                row.worst.as_millis()
             );
         }
         let minutes = took.as_secs_f64() / 60.0;
@@ -121,6 +126,7 @@ impl Tally {
                 json!({
                     "version": version, "fault": fault, "cases": row.cases, "hit": row.hit,
                     "held": row.held, "rows_redone": row.redone, "sittings": row.sittings,
+                    "application_worst_ms": row.worst.as_millis(),
                 })
             })
             .collect();
