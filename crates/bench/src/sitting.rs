@@ -168,6 +168,7 @@ impl SittingArguments {
             until_phase: Some(until),
             approve: Vec::new(),
             wait_gates: false,
+            reconnect_for: RunOptions::RECONNECT_FOR,
         };
         let sitting = run::run(&database, &plan, options, sink, CancellationToken::new()).await?;
         if !matches!(sitting.ending, Ending::Until | Ending::Completed) {

@@ -117,7 +117,9 @@ pub(crate) struct ErrorRecord {
 /// The exit code of each kind of failure below.
 fn exit_of(kind: &ErrorKind) -> Exit {
     match kind {
-        ErrorKind::Unreachable | ErrorKind::Rejected => Exit::Unreachable,
+        ErrorKind::Unreachable | ErrorKind::ServerChanged | ErrorKind::Rejected => {
+            Exit::Unreachable
+        }
         // The engine tried again until its patience was spent.
         ErrorKind::Transient
         | ErrorKind::ProofVoid
@@ -159,6 +161,7 @@ impl From<DbError> for Failure {
                 failure = failure.detail(format!("held by {holder}"));
             }
             ErrorKind::Unreachable
+            | ErrorKind::ServerChanged
             | ErrorKind::Rejected
             | ErrorKind::Transient
             | ErrorKind::Fenced

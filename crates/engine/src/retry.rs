@@ -69,6 +69,7 @@ impl Classify for DbError {
         match self.kind {
             ErrorKind::Unreachable | ErrorKind::Transient => Verdict::Transient,
             ErrorKind::Rejected
+            | ErrorKind::ServerChanged
             | ErrorKind::Fenced
             | ErrorKind::Held { .. }
             | ErrorKind::Conflict

@@ -8,6 +8,7 @@ mod bad_input;
 mod contention;
 mod corruption;
 mod deadlock;
+mod failover;
 mod gates;
 mod limits;
 mod long_steps;

@@ -332,7 +332,12 @@ impl Drive<'_> {
             When::After(..) => None,
         };
         environment.extend(failpoint.as_deref().map(|text| ("PONTOON_FAILPOINT", text)));
-        let mut running = pontoon.spawn_with(arguments, &environment);
+        let mut arguments = arguments.to_vec();
+        if fault == Fault::HangLong {
+            // It shall give up, and not wait for what never comes.
+            arguments.extend(["--reconnect-for", "5s"]);
+        }
+        let mut running = pontoon.spawn_with(&arguments, &environment);
         let ready = match &pending.when {
             When::Boundary(_) if fault == Fault::Kill => false,
             When::Boundary(_) => running.stopped().await,
@@ -345,7 +350,7 @@ impl Drive<'_> {
         if ready {
             let sitting = Sitting {
                 stage: self.stage,
-                arguments,
+                arguments: &arguments,
                 goal,
             };
             let struck = sitting.strike(fault, &mut running, &mut self.random).await;

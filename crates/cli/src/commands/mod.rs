@@ -72,6 +72,23 @@ impl Command {
     }
 }
 
+/// How long a verb that sits on a run waits for its database.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct Reconnect {
+    /// Try for this long to come back when the database goes away
+    ///
+    /// After a restart or a failover in the middle of a run, it goes on from
+    /// what the server that answers knows. When this time has passed without
+    /// one it ends with exit code 10; `0s` ends at once.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "2m",
+        value_parser = humantime::parse_duration
+    )]
+    reconnect_for: std::time::Duration,
+}
+
 /// A phase, or the gate before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "snake_case")]

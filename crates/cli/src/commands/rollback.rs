@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal};
 
 use pontoon_engine::run::{self as engine, RunOptions};
 
-use super::RunName;
+use super::{Reconnect, RunName};
 use crate::context::Context;
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
@@ -19,6 +19,9 @@ use crate::{holder, interrupt, pick, session};
 pub(crate) struct Args {
     #[command(flatten)]
     run: RunName,
+
+    #[command(flatten)]
+    reconnect: Reconnect,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result {
@@ -46,6 +49,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result {
                 until_phase: None,
                 approve: Vec::new(),
                 wait_gates: false,
+                reconnect_for: args.reconnect.reconnect_for,
             };
             let subject = Subject {
                 run: Some(id),

@@ -7,7 +7,7 @@ use pontoon_core::step::Phase;
 use pontoon_engine::db::{Database, RunFilter};
 use pontoon_engine::run::{self as engine, RunOptions};
 
-use super::PhaseName;
+use super::{PhaseName, Reconnect};
 use crate::context::Context;
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
@@ -40,6 +40,9 @@ pub(crate) struct Args {
     /// Stay at gates until someone approves them
     #[arg(long)]
     wait_gates: bool,
+
+    #[command(flatten)]
+    reconnect: Reconnect,
 
     /// Let the plan pass the ceilings of pontoon.yaml
     #[arg(long)]
@@ -100,6 +103,7 @@ fn options(args: &Args, plan: &Plan) -> Result<RunOptions> {
         until_phase,
         approve,
         wait_gates: args.wait_gates,
+        reconnect_for: args.reconnect.reconnect_for,
     })
 }
 

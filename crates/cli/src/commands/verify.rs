@@ -2,7 +2,7 @@
 
 use pontoon_engine::run::{self as engine, RunOptions};
 
-use super::RunName;
+use super::{Reconnect, RunName};
 use crate::context::Context;
 use crate::error::Result;
 use crate::sitting::{self, Subject};
@@ -16,6 +16,9 @@ use crate::{holder, interrupt, pick, session};
 pub(crate) struct Args {
     #[command(flatten)]
     run: RunName,
+
+    #[command(flatten)]
+    reconnect: Reconnect,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result {
@@ -31,6 +34,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result {
                 until_phase: None,
                 approve: Vec::new(),
                 wait_gates: false,
+                reconnect_for: args.reconnect.reconnect_for,
             };
             let subject = Subject {
                 run: Some(run),

@@ -21,6 +21,10 @@ pub struct DbError {
 pub enum ErrorKind {
     /// The server cannot be reached, or went away: tried again, then exit 10.
     Unreachable,
+    /// Another server process answers than the one on which the lease was
+    /// taken: it was restarted, or a standby was promoted. The lease is taken
+    /// anew there. Exit 10 when it cannot be.
+    ServerChanged,
     /// The server refuses us: wrong password, no such database. Exit 10, no retry.
     Rejected,
     /// A passing fault (deadlock victim, serialization, too many connections):

@@ -32,6 +32,10 @@ pub struct Fence {
     pub epoch: i64,
     /// Random per term.
     pub token: Uuid,
+    /// The server process on which the term was taken, in the
+    /// implementation's words. Where another one answers, after a restart or a
+    /// failover, every write fails with [`ErrorKind::ServerChanged`].
+    pub server: String,
 }
 
 /// How a step may behave while it acts.
@@ -102,8 +106,13 @@ pub trait Database: Clone + Send + Sync + 'static {
     /// [`ErrorKind::Conflict`] when an unfinished run of that plan exists.
     fn create_run(&self, run: &NewRun) -> impl Future<Output = Result<RunRecord, DbError>> + Send;
 
+    /// Forgets every connection: the next ones are made anew, to whichever
+    /// server answers then.
+    fn reconnect(&self) -> Result<(), DbError>;
+
     /// Takes the lease when it is free, expired, or its holder is provably
-    /// dead; drains the former holder's transactions before it returns.
+    /// dead, or when the term that stands there is this holder's own; drains
+    /// the former holder's transactions before it returns.
     /// Fails with [`ErrorKind::Held`] naming the holder otherwise.
     fn acquire(
         &self,

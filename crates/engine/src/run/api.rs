@@ -1,5 +1,7 @@
 //! What may be asked of a run, and how it may end.
 
+use std::time::Duration;
+
 use pontoon_core::step::Phase;
 use uuid::Uuid;
 
@@ -18,6 +20,13 @@ pub struct RunOptions {
     pub approve: Vec<Phase>,
     /// Stay at gates until someone approves.
     pub wait_gates: bool,
+    /// How long to try to come back after the database was lost in the middle.
+    pub reconnect_for: Duration,
+}
+
+impl RunOptions {
+    /// Long enough for the failover of usual clusters.
+    pub const RECONNECT_FOR: Duration = Duration::from_secs(120);
 }
 
 /// How a sitting ended, when it did not fail.

@@ -8,7 +8,7 @@
 //! saves work; what protects the data is the fence, which every transaction
 //! of ours passes inside the database.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -82,8 +82,8 @@ pub(crate) struct Kept {
     pub(crate) settings: watch::Receiver<Settings>,
     /// Cancelled when the lease is lost: stop everything.
     pub(crate) lost: CancellationToken,
-    /// Cancelled with it when the database was out of reach for so long.
-    pub(crate) out_of_reach: CancellationToken,
+    /// Why it was lost; set before [`lost`](Self::lost) is cancelled.
+    pub(crate) why: Arc<OnceLock<DbError>>,
     /// Cancelled when an operator asks for a pause.
     pub(crate) paused: CancellationToken,
     stop: CancellationToken,
@@ -99,11 +99,11 @@ pub(crate) fn keep<D: Database>(
     sink: Sink,
 ) -> Kept {
     let (sender, receiver) = watch::channel(settings);
-    let kept = Kept {
+    let mut kept = Kept {
         fence: fence.clone(),
         settings: receiver,
         lost: CancellationToken::new(),
-        out_of_reach: CancellationToken::new(),
+        why: Arc::default(),
         paused: CancellationToken::new(),
         stop: CancellationToken::new(),
         task: tokio::spawn(async {}),
@@ -115,18 +115,26 @@ pub(crate) fn keep<D: Database>(
         observer,
         sink,
         kept.lost.clone(),
-        kept.out_of_reach.clone(),
+        Arc::clone(&kept.why),
         kept.paused.clone(),
         kept.stop.clone(),
     ));
-    Kept { task, ..kept }
+    kept.task = task;
+    kept
 }
 
 impl Kept {
+    /// Ends the heartbeat at once and leaves the lease as it is: nobody who
+    /// could take it back answers. It runs out, or this process takes its own
+    /// term over.
+    pub(crate) fn abandon(self) {
+        drop(self);
+    }
+
     /// Ends the heartbeat and gives the lease back.
-    pub(crate) async fn release<D: Database>(self, db: &D) -> Result<(), DbError> {
+    pub(crate) async fn release<D: Database>(mut self, db: &D) -> Result<(), DbError> {
         self.stop.cancel();
-        if self.task.await.is_err() {
+        if (&mut self.task).await.is_err() {
             tracing::warn!("the heartbeat task panicked");
         }
         if self.lost.is_cancelled() {
@@ -140,6 +148,13 @@ impl Kept {
     }
 }
 
+/// Nobody renews a lease for work that was given up.
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 #[expect(clippy::too_many_arguments, reason = "a task owns all it touches")]
 async fn heartbeat<D: Database>(
     db: D,
@@ -148,7 +163,7 @@ async fn heartbeat<D: Database>(
     observer: Arc<Observer>,
     sink: Sink,
     lost: CancellationToken,
-    out_of_reach: CancellationToken,
+    why: Arc<OnceLock<DbError>>,
     paused: CancellationToken,
     stop: CancellationToken,
 ) {
@@ -187,6 +202,12 @@ async fn heartbeat<D: Database>(
                 });
             }
             Ok(Err(error)) if error.kind == ErrorKind::Fenced => {
+                why.get_or_init(fenced);
+                lost.cancel();
+                return;
+            }
+            Ok(Err(error)) if error.kind == ErrorKind::ServerChanged => {
+                why.get_or_init(|| error);
                 lost.cancel();
                 return;
             }
@@ -197,7 +218,7 @@ async fn heartbeat<D: Database>(
                 });
             }
             Ok(Err(_)) | Err(_) => {
-                out_of_reach.cancel();
+                why.get_or_init(out_of_reach);
                 lost.cancel();
                 return;
             }
@@ -209,6 +230,25 @@ async fn heartbeat<D: Database>(
     if !matches!(last, Ok(Ok(()))) {
         tracing::debug!("the last heartbeat was lost: {last:?}");
     }
+}
+
+fn fenced() -> DbError {
+    DbError::new(
+        ErrorKind::Fenced,
+        "The lease was lost: another process holds the run now",
+    )
+    .hint("Nothing was left half done: look at `pontoon status`.")
+}
+
+fn out_of_reach() -> DbError {
+    DbError::new(
+        ErrorKind::Unreachable,
+        format!(
+            "The database was out of reach for {} s, and the run was let go",
+            TRUST.as_secs()
+        ),
+    )
+    .hint("Everything committed is kept: run again when the database is back.")
 }
 
 /// `host a, pid 42 (user)`.

@@ -44,17 +44,8 @@ pub async fn run<D: Database>(
     sink: Sink,
     cancel: CancellationToken,
 ) -> Result<Sitting, RunError> {
-    reach::while_it_answers(db, forward(db, plan, options, sink, cancel)).await
-}
-
-async fn forward<D: Database>(
-    db: &D,
-    plan: &Plan,
-    options: RunOptions,
-    sink: Sink,
-    cancel: CancellationToken,
-) -> Result<Sitting, RunError> {
-    let record = match start::find_or_create(db, plan, &sink).await? {
+    let found = reach::while_it_answers(db, start::find_or_create(db, plan, &sink)).await?;
+    let record = match found {
         Found::Completed(record) => {
             return Ok(Sitting {
                 run: Some(record.new.id),
@@ -92,16 +83,22 @@ pub async fn rollback<D: Database>(
     sink: Sink,
     cancel: CancellationToken,
 ) -> Result<Sitting, RunError> {
-    reach::while_it_answers(db, back(db, run, options, sink, cancel)).await
+    let Some(record) = reach::while_it_answers(db, may_go_back(db, run)).await? else {
+        return Ok(Sitting {
+            run: Some(run),
+            ending: Ending::RolledBack,
+        });
+    };
+    let sink = sink.of(run);
+    let outcome = drive::sit(db, &record, Purpose::Back, &options, &sink, &cancel).await?;
+    Ok(Sitting {
+        run: Some(run),
+        ending: outcome.ending,
+    })
 }
 
-async fn back<D: Database>(
-    db: &D,
-    run: Uuid,
-    options: RunOptions,
-    sink: Sink,
-    cancel: CancellationToken,
-) -> Result<Sitting, RunError> {
+/// The run, if it can be taken back; `None` when it has been.
+async fn may_go_back<D: Database>(db: &D, run: Uuid) -> Result<Option<RunRecord>, RunError> {
     let record = find(db, run).await?;
     match record.state {
         RunState::Completed => {
@@ -110,12 +107,7 @@ async fn back<D: Database>(
                 hints: vec!["Write a plan that leads to the shape you want.".to_owned()],
             });
         }
-        RunState::RolledBack => {
-            return Ok(Sitting {
-                run: Some(run),
-                ending: Ending::RolledBack,
-            });
-        }
+        RunState::RolledBack => return Ok(None),
         RunState::Pending
         | RunState::Running
         | RunState::Waiting
@@ -146,12 +138,7 @@ async fn back<D: Database>(
         .flat_map(|(step, actions)| actions.iter().map(move |action| (step, action)))
         .collect();
     db.admit(&undo).await?;
-    let sink = sink.of(run);
-    let outcome = drive::sit(db, &record, Purpose::Back, &options, &sink, &cancel).await?;
-    Ok(Sitting {
-        run: Some(run),
-        ending: outcome.ending,
-    })
+    Ok(Some(record))
 }
 
 /// Makes a new, full verify pass over every table of a run that keeps two
@@ -167,16 +154,14 @@ pub async fn verify<D: Database>(
     sink: Sink,
     cancel: CancellationToken,
 ) -> Result<(Ending, Vec<VerifyProgress>), RunError> {
-    reach::while_it_answers(db, verify_again(db, run, options, sink, cancel)).await
+    let record = reach::while_it_answers(db, may_verify(db, run)).await?;
+    let sink = sink.of(run);
+    let outcome = drive::sit(db, &record, Purpose::Verify, &options, &sink, &cancel).await?;
+    Ok((outcome.ending, outcome.verified))
 }
 
-async fn verify_again<D: Database>(
-    db: &D,
-    run: Uuid,
-    options: RunOptions,
-    sink: Sink,
-    cancel: CancellationToken,
-) -> Result<(Ending, Vec<VerifyProgress>), RunError> {
+/// The run, if it has two filled shapes to compare.
+async fn may_verify<D: Database>(db: &D, run: Uuid) -> Result<RunRecord, RunError> {
     let record = find(db, run).await?;
     let steps = db.steps(run).await?;
     if !verifiable(&record, &steps) {
@@ -190,9 +175,7 @@ async fn verify_again<D: Database>(
         });
     }
     start::check_server(db, &record).await?;
-    let sink = sink.of(run);
-    let outcome = drive::sit(db, &record, Purpose::Verify, &options, &sink, &cancel).await?;
-    Ok((outcome.ending, outcome.verified))
+    Ok(record)
 }
 
 /// What `preview` shows: the catalog and the program. Changes nothing.

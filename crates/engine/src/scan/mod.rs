@@ -322,6 +322,7 @@ where
             }
             ErrorKind::Transient | ErrorKind::Unreachable => {}
             ErrorKind::Rejected
+            | ErrorKind::ServerChanged
             | ErrorKind::Fenced
             | ErrorKind::Held { .. }
             | ErrorKind::Conflict

@@ -6,9 +6,11 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
+use pontoon_engine::db::postgres::Postgres;
 use pontoon_engine::db::postgres::connect::{
     ConnectError, ConnectErrorKind, ConnectOptions, Connection, Pool, Purpose, connect, is_pooler,
 };
+use pontoon_engine::db::{Database, ErrorKind};
 use pontoon_engine::retry::{Classify, Retry, RetryPolicy, Verdict};
 use pontoon_sandbox::tcp_proxy::TcpProxy;
 use pontoon_sandbox::{Server, ServerSpec, StopMode, TestDatabase};
@@ -514,4 +516,67 @@ async fn a_pooler_is_noticed() {
         .await
         .expect("connects");
     assert!(is_pooler(&pooled).await.expect("asks"));
+}
+
+/// Of several hosts that all believe to be the primary, the one that was
+/// promoted last is taken, whatever the order; where nobody can tell which
+/// that is, none is.
+#[tokio::test]
+async fn of_several_primaries_the_newest_is_taken_or_none() {
+    let first = Server::start(ServerSpec::default()).await.expect("first");
+    let one = first.standby("one").await.expect("standby");
+    let two = first.standby("two").await.expect("standby");
+    let login = format!("postgres://postgres:{}@", first.password());
+    let list = |servers: &[&Server]| {
+        let hosts: Vec<String> = servers
+            .iter()
+            .map(|server| format!("127.0.0.1:{}", server.port()))
+            .collect();
+        format!("{login}{}/postgres", hosts.join(","))
+    };
+    let server_of = async |url: String| {
+        let database = Postgres::new(resolve(&url)).expect("pools");
+        database.inspect("public", &[], &[]).await
+    };
+    one.promote().await.expect("promotes");
+    let port_of = async |url: String| {
+        // The survey is what a database does before its first connection.
+        let options = resolve(&url);
+        let database = Postgres::new(options.clone()).expect("pools");
+        database
+            .inspect("public", &[], &[])
+            .await
+            .expect("a catalog");
+        let connection = connect(&options, Purpose::Control).await.expect("connects");
+        text(&connection, "SHOW port").await
+    };
+    for order in [
+        [&first, &one, &two],
+        [&one, &first, &two],
+        [&two, &first, &one],
+    ] {
+        assert_eq!(port_of(list(&order)).await, one.port().to_string());
+    }
+
+    // What has once been seen is not forgotten by connections made later.
+    let options = resolve(&list(&[&one, &first]));
+    connect(&options, Purpose::Control).await.expect("connects");
+    one.stop(StopMode::Fast).await.expect("stops");
+    let error = connect(&options, Purpose::Control).await;
+    let error = error.expect_err("only the one that was left behind answers");
+    assert!(error.to_string().contains("left it behind"), "{error}");
+    assert_eq!(error.verdict(), Verdict::Transient);
+    one.start_again().await.expect("starts");
+    connect(&options, Purpose::Control)
+        .await
+        .expect("it is back");
+
+    two.promote().await.expect("promotes");
+    let error = server_of(list(&[&one, &two]))
+        .await
+        .expect_err("nobody can tell");
+    assert_eq!(error.kind, ErrorKind::Unreachable, "{error:?}");
+    assert!(error.message.contains("both say"), "{error:?}");
+    assert!(!format!("{error:?}").contains(first.password()));
+    server_of(list(&[&one])).await.expect("one alone is");
 }

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use pontoon_core::step::Undo;
-use pontoon_engine::db::{Database, ErrorKind, Holder, Live, NewRun, RunFilter};
+use pontoon_engine::db::{Database, ErrorKind, Holder, Live, NewRun, RunChange, RunFilter};
+use pontoon_sandbox::{Server, ServerSpec, StopMode};
 use tokio_postgres::Client;
 
 use crate::support::{
@@ -309,4 +310,54 @@ async fn a_takeover_cancels_what_would_not_end() {
     );
     let error = long.await.expect("no panic").expect_err("cancelled");
     assert_eq!(error.code().map(|code| code.code()), Some("57014"));
+}
+
+/// A term belongs to one server process: the token is copied with everything
+/// else, and passes nowhere but where it was drawn. The same process takes
+/// the next term over its own at once; another one does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_term_ends_with_its_server() {
+    let primary = Server::start(ServerSpec::default())
+        .await
+        .expect("a primary");
+    let url = primary.create_database("shop").await.expect("a database");
+    let pg = postgres(&url);
+    pg.init(None).await.expect("init");
+    let run = a_run(&pg).await;
+    let us = elsewhere("a");
+    let first = pg.acquire(run.id, &us, TTL).await.expect("free").fence;
+
+    // The old primary goes on beside the promoted one.
+    let standby = primary.standby("second").await.expect("a standby");
+    standby.catch_up(&primary).await.expect("it follows");
+    standby.promote().await.expect("it is promoted");
+    let promoted = postgres(&standby.url("shop"));
+    let change = RunChange::default();
+    pg.update_run(&first, &change).await.expect("still there");
+    for error in [
+        promoted.update_run(&first, &change).await,
+        promoted.renew(&first, TTL, &Live::default()).await,
+    ] {
+        let error = error.expect_err("another server");
+        assert_eq!(error.kind, ErrorKind::ServerChanged, "{error:?}");
+    }
+    let error = promoted.acquire(run.id, &us, TTL).await;
+    let error = error.expect_err("this process has not drawn that token");
+    assert!(matches!(error.kind, ErrorKind::Held { .. }), "{error:?}");
+
+    // After a restart it is another server process as well, and the holder
+    // goes on in a new term.
+    primary.stop(StopMode::Immediate).await.expect("it stops");
+    primary.start_again().await.expect("it starts");
+    pg.reconnect().expect("new pools");
+    let error = pg.update_run(&first, &change).await;
+    let error = error.expect_err("the server was restarted");
+    assert_eq!(error.kind, ErrorKind::ServerChanged, "{error:?}");
+    let again = pg.acquire(run.id, &us, TTL).await.expect("our own term");
+    assert_eq!(again.taken_over_from, None);
+    assert_eq!(again.fence.epoch, first.epoch + 1);
+    pg.update_run(&again.fence, &change).await.expect("ours");
+    let error = pg.acquire(run.id, &elsewhere("b"), TTL).await;
+    let error = error.expect_err("held");
+    assert!(matches!(error.kind, ErrorKind::Held { .. }), "{error:?}");
 }

@@ -216,6 +216,11 @@ impl Running {
         self.shared.mark(name);
     }
 
+    /// What every row must be. Ask it while the clients pause.
+    pub fn oracle(&self) -> &Oracle {
+        &self.shared.oracle
+    }
+
     /// Counters as of now.
     pub fn live(&self) -> Live {
         self.shared.live()

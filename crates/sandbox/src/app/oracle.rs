@@ -39,11 +39,19 @@ pub(crate) struct Shard {
     /// Keys that came after the seed; those that went again are weeded out when they are met.
     inserted: Vec<Key>,
     doubts: Vec<Effects>,
+    /// All that each row has been since [`Oracle::remember`], the oldest first.
+    history: Option<HashMap<Key, Vec<Option<Row>>>>,
 }
 
 impl Shard {
     pub(crate) fn apply(&mut self, effects: Effects) {
         for (key, effect) in effects {
+            if let Some(history) = &mut self.history {
+                history
+                    .entry(key.clone())
+                    .or_insert_with(|| vec![effect.before.clone()])
+                    .push(effect.after.clone());
+            }
             if effect.before.is_none() && effect.after.is_some() {
                 self.inserted.push(key.clone());
             }
@@ -202,6 +210,83 @@ impl Oracle {
             check.row(key, &columns, cells);
         }
         Ok(check.finish())
+    }
+
+    /// From now on remembers all that each row has been, for [`Oracle::after_failover`].
+    pub async fn remember(&self) {
+        for shard in &self.shards {
+            shard.lock().await.history = Some(HashMap::new());
+        }
+    }
+
+    /// Takes over what a promoted standby holds, which may lack the last commits of its primary. Call it while no client
+    /// writes, on the new primary.
+    ///
+    /// Each row must be what it has been at some moment since [`Oracle::remember`], in every column of the shape at once;
+    /// what is neither that nor what it must be now is a difference, as in [`Oracle::check`]. From now on each row must be
+    /// what it was found to be. Returns how many rows went back, and the comparison.
+    ///
+    /// # Errors
+    /// As [`Oracle::check`].
+    pub async fn after_failover(
+        &self,
+        client: &tokio_postgres::Client,
+        shape: Shape,
+    ) -> Result<(u64, OracleReport)> {
+        let columns = self.columns(shape);
+        let mut found: HashMap<Key, Vec<Cell>> = HashMap::new();
+        let rows = client
+            .query(&self.model.scan_sql(&columns), &[])
+            .await
+            .map_err(|e| {
+                let action = format!("read every row of {}", self.model.quoted_table());
+                Error::postgres(action, e)
+            })?;
+        let width = self.model.key.len();
+        for row in rows {
+            let key: Key = (0..width)
+                .map(|at| row.get::<_, Cell>(at).unwrap_or_else(|| "NULL".into()))
+                .collect();
+            let cells = (0..columns.len()).map(|at| row.get(width + at)).collect();
+            found.insert(key, cells);
+        }
+        let mut went_back = 0;
+        for shard in &self.shards {
+            let mut shard = shard.lock().await;
+            let Some(history) = shard.history.take() else {
+                continue;
+            };
+            for (key, versions) in history {
+                let is_this = |version: &&Option<Row>| match (version, found.get(&key)) {
+                    (None, None) => true,
+                    (Some(row), Some(cells)) => columns.iter().zip(cells).all(|(at, cell)| {
+                        let unfilled = shape == Shape::Filling
+                            && cell.is_none()
+                            && self.model.columns[*at].side == Side::New;
+                        row[*at] == *cell || unfilled
+                    }),
+                    _ => false,
+                };
+                // The newest that fits; a difference stays for the comparison to tell.
+                let Some(at) = versions.iter().rposition(|version| is_this(&version)) else {
+                    continue;
+                };
+                if at + 1 < versions.len() {
+                    went_back += 1;
+                    let version = versions[at].clone();
+                    if at == 0 && version.is_none() {
+                        // It never was: a sequence may give the key again, to whoever asks then.
+                        shard.touched.remove(&key);
+                        continue;
+                    }
+                    if version.is_some() && !shard.inserted.contains(&key) {
+                        shard.inserted.push(key.clone());
+                    }
+                    shard.touched.insert(key, version);
+                }
+            }
+        }
+        Ok((went_back, self.check(client, shape).await?))
     }
 
     /// The columns of a shape. Where old and new column share a name, both shapes at once means the old one.

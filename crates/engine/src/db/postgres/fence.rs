@@ -7,6 +7,16 @@
 //! either ended or fails here. Row locks would not do, for holders of KEY
 //! SHARE overtake a waiting FOR UPDATE for ever.
 //!
+//! A term also belongs to one *server process*. A connection may lead elsewhere
+//! than the one before it: to a promoted standby, to the old primary that a
+//! failover left behind and that still takes writes, to the same server after
+//! a restart. The token alone would pass on each of them, for it is copied
+//! with everything else. So every transaction compares the start of the
+//! postmaster, which no two server processes share, and fails where it
+//! differs; the process then takes a new term from whichever server answers,
+//! and with it a token that no other server knows. Half of a run's work is
+//! never done on one server and half on another, whatever the connections do.
+//!
 //! The transaction must be READ COMMITTED: an older snapshot would read the
 //! old token. The function checks that, because a role's
 //! `default_transaction_isolation` can say otherwise.
@@ -20,8 +30,22 @@ pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;\n";
 /// `lock_timeout` and `statement_timeout`, which are set before it.
 pub(crate) fn fence_statement(fence: &Fence) -> String {
     format!(
-        "SELECT pontoon.fence('{}', '{}');\n",
-        fence.run, fence.token
+        "{}SELECT pontoon.fence('{}', '{}');\n",
+        same_server(fence),
+        fence.run,
+        fence.token
+    )
+}
+
+/// Raises [`SERVER_CHANGED`](super::sqlstate::SERVER_CHANGED) on another
+/// server process than the term's.
+pub(crate) fn same_server(fence: &Fence) -> String {
+    format!(
+        "DO $pontoon_server$BEGIN IF pg_catalog.timestamptz_ne(pg_catalog.pg_postmaster_start_time(), '{}') \
+         THEN RAISE EXCEPTION 'the server was restarted, or another one took its place' \
+         USING ERRCODE = '{}'; END IF; END$pontoon_server$;\n",
+        fence.server,
+        super::sqlstate::SERVER_CHANGED
     )
 }
 

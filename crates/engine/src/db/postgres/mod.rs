@@ -1,6 +1,7 @@
 //! PostgreSQL behind the waist.
 //!
 //! - [`store`]: our schema, runs, steps, events, the lease.
+//! - [`lookout`]: notices when the address leads to another server.
 //! - [`fence`], [`session`]: how every transaction of ours begins and ends.
 //! - [`direct`]: what cannot go through a pooler, and where it goes instead.
 //! - [`introspect`]: the catalog, and what a plan's texts mean.
@@ -19,6 +20,7 @@ mod direct;
 mod fence;
 mod guard;
 pub mod introspect;
+mod lookout;
 mod ranges;
 mod session;
 mod signals;
@@ -26,7 +28,7 @@ mod sqlstate;
 mod store;
 mod verify;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use pontoon_core::catalog::{Catalog, Question};
@@ -35,6 +37,7 @@ use pontoon_core::step::{Action, Step};
 use uuid::Uuid;
 
 use self::connect::{ConnectOptions, Pool, Purpose};
+use self::lookout::Lookout;
 use self::session::Session;
 use super::{
     Acquired, ActReport, BatchReport, BatchRequest, Budget, Command, Database, DbError, Direction,
@@ -56,11 +59,22 @@ struct Inner {
     options: ConnectOptions,
     /// The way around a pooler, when `options` lead to one.
     direct: Option<ConnectOptions>,
+    pools: RwLock<Arc<Pools>>,
+    /// The tokens of the terms that this process has taken.
+    terms: Mutex<Vec<Uuid>>,
+    history: signals::History,
+}
+
+/// Connections to one server, for as long as it is the right one.
+struct Pools {
+    /// Of several hosts, which one is the primary has been made sure of.
+    surveyed: tokio::sync::OnceCell<()>,
+    /// Whether new connections still lead to the same server.
+    lookout: Lookout,
     /// Short transactions on our own tables. Apart from the batches', so that
     /// the lease is renewed also when every batch connection is out.
     control: Pool,
     batches: Pool,
-    history: signals::History,
 }
 
 /// Connections for our own tables, and for batches; opened on demand.
@@ -92,33 +106,66 @@ impl Postgres {
         options: ConnectOptions,
         direct: Option<ConnectOptions>,
     ) -> Result<Self, DbError> {
-        let control = Pool::new(&options, Purpose::Control, CONTROL_CONNECTIONS)?;
-        let batches = Pool::new(&options, Purpose::Batch, BATCH_CONNECTIONS)?;
+        if let Some(direct) = &direct {
+            direct.share_history(&options);
+        }
+        let pools = Pools::new(&options)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 options,
                 direct,
-                control,
-                batches,
+                pools: RwLock::new(Arc::new(pools)),
+                terms: Mutex::default(),
                 history: signals::History::default(),
             }),
         })
     }
 
+    fn pools(&self) -> Arc<Pools> {
+        let pools = self.inner.pools.read();
+        Arc::clone(&pools.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Makes sure once, before the first connection, that no two servers of a
+    /// list both believe to be the primary.
+    async fn surveyed(&self) -> Result<Arc<Pools>, DbError> {
+        let pools = self.pools();
+        pools
+            .surveyed
+            .get_or_try_init(|| connect::survey(&self.inner.options))
+            .await?;
+        Ok(pools)
+    }
+
     /// A pooled connection for a short transaction on our own tables.
     pub(crate) async fn session(&self) -> Result<Session, DbError> {
-        Ok(Session::pooled(self.inner.control.get().await?))
+        Ok(Session::pooled(self.surveyed().await?.control.get().await?))
     }
 
     /// A pooled connection for a batch or a chunk of a verify pass.
     pub(crate) async fn batch_session(&self) -> Result<Session, DbError> {
-        Ok(Session::pooled(self.inner.batches.get().await?))
+        Ok(Session::pooled(self.surveyed().await?.batches.get().await?))
+    }
+
+    /// Has this process drawn the token?
+    pub(crate) fn has_taken(&self, token: Uuid) -> bool {
+        let terms = self.inner.terms.lock();
+        terms
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&token)
+    }
+
+    /// Remembers a token that this process has drawn.
+    pub(crate) fn remember_term(&self, token: Uuid) {
+        let terms = self.inner.terms.lock();
+        terms.unwrap_or_else(PoisonError::into_inner).push(token);
     }
 
     /// A connection of its own, for guarded and concurrent steps and for
     /// whoever watches them: no other task of ours ever shares it. It goes
     /// around the pooler where the way around is known.
     pub(crate) async fn own_session(&self, purpose: Purpose) -> Result<Session, DbError> {
+        self.surveyed().await?;
         let options = self.inner.direct.as_ref().unwrap_or(&self.inner.options);
         let connection = connect::connect(options, purpose).await?;
         Ok(Session::own(connection))
@@ -127,6 +174,17 @@ impl Postgres {
     /// Is the way around a pooler known?
     pub(crate) fn has_direct(&self) -> bool {
         self.inner.direct.is_some()
+    }
+}
+
+impl Pools {
+    fn new(options: &ConnectOptions) -> Result<Self, DbError> {
+        Ok(Self {
+            surveyed: tokio::sync::OnceCell::new(),
+            lookout: Lookout::default(),
+            control: Pool::new(options, Purpose::Control, CONTROL_CONNECTIONS)?,
+            batches: Pool::new(options, Purpose::Batch, BATCH_CONNECTIONS)?,
+        })
     }
 }
 
@@ -144,6 +202,7 @@ impl Database for Postgres {
             tables: tables.to_vec(),
             questions: questions.to_vec(),
         };
+        self.surveyed().await?;
         // Questions make temporary tables, which end with their transaction; a
         // connection of its own ends whatever else they leave.
         let connection = connect::connect(&self.inner.options, Purpose::Introspect).await?;
@@ -166,6 +225,20 @@ impl Database for Postgres {
         store::run::create(self, run).await
     }
 
+    fn reconnect(&self) -> Result<(), DbError> {
+        let fresh = Arc::new(Pools::new(&self.inner.options)?);
+        let mut pools = self
+            .inner
+            .pools
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        // What is out comes back to a closed pool, and ends there.
+        pools.control.close();
+        pools.batches.close();
+        *pools = fresh;
+        Ok(())
+    }
+
     async fn acquire(
         &self,
         run: Uuid,
@@ -176,6 +249,8 @@ impl Database for Postgres {
     }
 
     async fn renew(&self, fence: &Fence, ttl: Duration, live: &Live) -> Result<(), DbError> {
+        let pools = self.pools();
+        pools.lookout.look(&self.inner.options, fence)?;
         store::lease::renew(self, fence, ttl, live).await
     }
 

@@ -11,6 +11,9 @@ use crate::db::{DbError, ErrorKind};
 
 /// Raised by `pontoon.fence`: another process owns the run.
 pub(crate) const FENCED: &str = "PT409";
+/// Raised by the fence: another server process answers than the one on which
+/// the lease was taken.
+pub(crate) const SERVER_CHANGED: &str = "PT503";
 /// Raised in a guarded transaction: a safety rule refuses.
 pub(crate) const REFUSED: &str = "PT412";
 /// Raised at the cutover: the verify pass no longer holds.
@@ -90,6 +93,10 @@ fn describe(server: &ServerError, doing: &str) -> String {
 fn kind_of(code: &str, server: &ServerError) -> (ErrorKind, Option<String>) {
     let (kind, hint) = match code {
         FENCED => (ErrorKind::Fenced, None),
+        SERVER_CHANGED => (
+            ErrorKind::ServerChanged,
+            Some("Everything committed is kept: run again to go on from it."),
+        ),
         REFUSED => (ErrorKind::Refused, None),
         PROOF_VOID => (ErrorKind::ProofVoid, None),
         BROKEN => (ErrorKind::Internal, None),

@@ -1,6 +1,8 @@
 //! A sitting: from taking the lease to giving it back.
 //!
-//! - this file: the lease around the work, and how the sitting ended;
+//! - [`term`]: the lease around the work, and a new one after a restart or a
+//!   failover;
+//! - this file: how the sitting ended;
 //! - [`forward`]: step after step, gates, and the end;
 //! - [`step`]: one step, whatever it is;
 //! - [`back`]: the same way back;
@@ -10,8 +12,7 @@ mod back;
 mod forward;
 mod proof;
 mod step;
-
-use std::sync::Arc;
+mod term;
 
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -21,11 +22,11 @@ use crate::db::{
     StoredError,
 };
 use crate::event::{Event, Sink, VerifyProgress};
-use crate::failpoint;
 
 use super::api::{Ending, RunError, RunOptions};
-use super::lease::{self, Kept};
-use super::observe::{self, Observer};
+use super::lease::Kept;
+
+pub(crate) use term::sit;
 
 /// What the sitting is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,62 +64,6 @@ pub(crate) struct Outcome {
     pub(crate) verified: Vec<VerifyProgress>,
 }
 
-/// Takes the lease, works, records how it ended and gives the lease back,
-/// whatever happened in between.
-pub(crate) async fn sit<D: Database>(
-    db: &D,
-    record: &RunRecord,
-    purpose: Purpose,
-    options: &RunOptions,
-    sink: &Sink,
-    cancel: &CancellationToken,
-) -> Result<Outcome, RunError> {
-    let run = record.new.id;
-    let acquired = lease::acquire(db, run, &options.holder, sink, cancel).await?;
-    failpoint::reach("lease.taken");
-    let (observer, durable) = Observer::new();
-    let sink = observer.tee(sink);
-    sink.emit(Event::LeaseTaken {
-        epoch: acquired.fence.epoch,
-        taken_over_from: acquired.taken_over_from.as_ref().map(lease::describe),
-    });
-    let writer = tokio::spawn(observe::store(db.clone(), acquired.fence.clone(), durable));
-    // Limits, throttle and gates may change between sittings.
-    let change = RunChange {
-        settings: Some(record.new.settings.clone()),
-        ..RunChange::default()
-    };
-    db.update_run(&acquired.fence, &change).await?;
-    let kept = lease::keep(
-        db,
-        acquired.fence,
-        record.new.settings.clone(),
-        Arc::clone(&observer),
-        sink.clone(),
-    );
-    let mut driver = Driver {
-        db,
-        run,
-        options,
-        sink: sink.clone(),
-        cancel: cancel.clone(),
-        kept,
-        verified: Vec::new(),
-    };
-    let worked = driver.work(purpose).await;
-    let worked = driver.settle(worked, purpose).await;
-    let Driver { kept, verified, .. } = driver;
-    observer.close();
-    failpoint::reach("lease.release");
-    let released = kept.release(db).await;
-    if writer.await.is_err() {
-        tracing::warn!("the event writer panicked");
-    }
-    let ending = worked?;
-    released?;
-    Ok(Outcome { ending, verified })
-}
-
 impl<D: Database> Driver<'_, D> {
     fn fence(&self) -> &Fence {
         &self.kept.fence
@@ -140,24 +85,8 @@ impl<D: Database> Driver<'_, D> {
         worked: Result<Ending, RunError>,
         purpose: Purpose,
     ) -> Result<Ending, RunError> {
-        if self.kept.out_of_reach.is_cancelled() {
-            return Err(DbError::new(
-                ErrorKind::Unreachable,
-                format!(
-                    "The database was out of reach for {} s, and the run was let go",
-                    lease::TRUST.as_secs()
-                ),
-            )
-            .hint("Everything committed is kept: run again when the database is back.")
-            .into());
-        }
-        if self.kept.lost.is_cancelled() {
-            return Err(DbError::new(
-                ErrorKind::Fenced,
-                "The lease was lost: another process holds the run now",
-            )
-            .hint("Nothing was left half done: look at `pontoon status`.")
-            .into());
+        if let Some(why) = self.kept.why.get() {
+            return Err(why.clone().into());
         }
         let (state, reason, error) = match &worked {
             Ok(Ending::Paused { by }) => (RunState::Paused, Some(format!("paused by {by}")), None),
@@ -166,6 +95,7 @@ impl<D: Database> Driver<'_, D> {
                 ErrorKind::Fenced
                 | ErrorKind::Held { .. }
                 | ErrorKind::Unreachable
+                | ErrorKind::ServerChanged
                 | ErrorKind::Rejected => return worked,
                 ErrorKind::LockPatience { .. } | ErrorKind::RowLimit { .. } => (
                     RunState::Paused,
@@ -277,6 +207,7 @@ fn stored(error: &DbError) -> StoredError {
             ErrorKind::ProofVoid => "proof_void",
             ErrorKind::Failed => "failed",
             ErrorKind::Unreachable
+            | ErrorKind::ServerChanged
             | ErrorKind::Rejected
             | ErrorKind::Transient
             | ErrorKind::Fenced

@@ -137,7 +137,10 @@ async fn build(
         }
         Err(error) => {
             let failure = classify(&error, &act.doing);
-            if failure.kind != ErrorKind::Unreachable {
+            if !matches!(
+                failure.kind,
+                ErrorKind::Unreachable | ErrorKind::ServerChanged
+            ) {
                 // The first error is the one to tell; what it left is looked
                 // for again by the next try.
                 if let Err(second) = clean_up(act, &long, table, Keep::Nothing).await {

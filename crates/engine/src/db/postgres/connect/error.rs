@@ -168,6 +168,18 @@ impl ConnectError {
         )
     }
 
+    /// The server is a primary that a failover has left behind.
+    pub(super) fn left_behind(target: &str, timeline: Option<u32>, newer: u32) -> Self {
+        ConnectError::new(
+            ConnectErrorKind::Unreachable,
+            format!(
+                "connect to {target}: a failover has left it behind, it writes timeline {} and {newer} has begun",
+                timeline.unwrap_or_default()
+            ),
+            "stop the old primary, or make it a standby of the new one, and let the address lead to the new one",
+        )
+    }
+
     /// Sorts what the driver reported while connecting to `target` as `user`.
     pub(super) fn from_driver(
         target: &str,

@@ -10,7 +10,7 @@
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::super::sqlstate::classify;
-use crate::db::{DbError, ErrorKind};
+use crate::db::DbError;
 
 /// A server process, and what history its data has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Identity {
     pub timeline: Option<u32>,
     /// It is a standby, or a primary that still recovers.
     pub recovering: bool,
+    /// Its sessions may not write.
+    pub read_only: bool,
 }
 
 /// The postmaster's start as text that reads the same under all settings.
@@ -39,39 +41,48 @@ const TIMELINE: &str = "CASE WHEN pg_catalog.pg_is_in_recovery() THEN NULL \
 /// Asks.
 ///
 /// # Errors
-/// The connection was lost. A server that does not know its timeline (some
+/// The connection was lost. A server that does not tell everything (some
 /// providers' have no log of this kind) is no error.
 pub async fn identity(client: &Client) -> Result<Identity, DbError> {
-    let text = |timeline: &str| {
-        format!(
-            "SELECT (SELECT system_identifier::text FROM pg_catalog.pg_control_system()), \
-             pg_catalog.current_database(), {STARTED}, pg_catalog.pg_is_in_recovery(), {timeline}"
-        )
+    ask(client)
+        .await
+        .map_err(|error| classify(&error, "ask which server this is"))
+}
+
+/// The same, with the driver's error.
+pub(super) async fn ask(client: &Client) -> Result<Identity, tokio_postgres::Error> {
+    const SYSTEM: &str = "(SELECT system_identifier::text FROM pg_catalog.pg_control_system())";
+    let mut answer = Err(None);
+    for (system, timeline) in [(SYSTEM, TIMELINE), (SYSTEM, "NULL"), ("''", "NULL")] {
+        let text = format!(
+            "SELECT {system}, pg_catalog.current_database(), {STARTED}, pg_catalog.pg_is_in_recovery(), \
+             {timeline}, pg_catalog.current_setting('transaction_read_only')"
+        );
+        match client.simple_query(&text).await {
+            Ok(messages) => {
+                answer = Ok(messages);
+                break;
+            }
+            Err(error) if error.as_db_error().is_some() => answer = Err(Some(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    let messages = match answer {
+        Ok(messages) => messages,
+        Err(Some(error)) => return Err(error),
+        Err(None) => Vec::new(),
     };
-    let doing = "ask which server this is";
-    let messages = match client.simple_query(&text(TIMELINE)).await {
-        Err(error) if error.as_db_error().is_some() => client.simple_query(&text("NULL")).await,
-        answer => answer,
-    };
-    let messages = messages.map_err(|error| classify(&error, doing))?;
     let row = messages.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,
     });
-    let column = |at: usize| row.and_then(|row| row.get(at));
-    let (Some(system), Some(database), Some(started), Some(recovering)) =
-        (column(0), column(1), column(2), column(3))
-    else {
-        return Err(DbError::new(
-            ErrorKind::Internal,
-            format!("{doing}: the server's answer lacks something"),
-        ));
-    };
+    let column = |at: usize| row.and_then(|row| row.get(at)).unwrap_or_default();
     Ok(Identity {
-        system: system.to_owned(),
-        database: database.to_owned(),
-        started: started.to_owned(),
-        timeline: column(4).and_then(|text| u32::from_str_radix(text, 16).ok()),
-        recovering: recovering == "t",
+        system: column(0).to_owned(),
+        database: column(1).to_owned(),
+        started: column(2).to_owned(),
+        recovering: column(3) == "t",
+        timeline: u32::from_str_radix(column(4), 16).ok(),
+        read_only: column(5) == "on",
     })
 }

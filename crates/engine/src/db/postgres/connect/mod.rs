@@ -15,6 +15,7 @@
 //! it cannot give.
 
 mod error;
+mod history;
 mod hosts;
 mod identity;
 mod options;
@@ -24,6 +25,7 @@ mod pool;
 mod pooler;
 mod service;
 mod session;
+mod survey;
 mod text;
 mod tls;
 
@@ -33,3 +35,4 @@ pub use options::{ConnectOptions, Purpose};
 pub use pool::{Pool, Pooled};
 pub use pooler::is_pooler;
 pub use session::{Canceller, Connection, connect};
+pub(super) use survey::survey;

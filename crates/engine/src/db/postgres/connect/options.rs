@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_postgres::config::ChannelBinding;
 
 use super::error::{ConnectError, ConnectErrorKind};
+use super::history::History;
 use super::hosts::{Host, Place, SOCKET_DIRECTORIES, hosts, printable};
 use super::params::{Setting, Settings, invalid};
 use super::passfile::{self, Found, Wanted};
@@ -133,9 +134,17 @@ pub struct ConnectOptions {
     pub(super) shuffle: bool,
     pub(super) channel_binding: ChannelBinding,
     pub(super) tls: TlsSettings,
+    /// The newest history that connections made with these options have met.
+    pub(super) history: History,
 }
 
 impl ConnectOptions {
+    /// Lets connections made with these options and with `other` know of the
+    /// same history.
+    pub(crate) fn share_history(&self, other: &ConnectOptions) {
+        self.history.share(&other.history);
+    }
+
     /// Resolves a connection string, or the `PG*` variables where there is none.
     ///
     /// Each parameter is taken from the first of: the string, the named service, its environment variable, the
@@ -353,6 +362,7 @@ fn build(
             )?
             .unwrap_or(ChannelBinding::Prefer),
         tls: tls::settings(settings, variable, home)?,
+        history: History::default(),
     };
     if options.tls.mode != SslMode::Disable
         && options

@@ -13,11 +13,12 @@ use std::time::Duration;
 use rand::seq::SliceRandom;
 use tokio::task::JoinHandle;
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{AsyncMessage, CancelToken, Client, NoTls, SimpleQueryMessage, Socket};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::{ConnectError, suggests_plain_text};
 use super::hosts::{Host, Place};
+use super::identity;
 use super::options::{ConnectOptions, Purpose, Secret, Target};
 use super::tls::{self, SslMode};
 
@@ -367,30 +368,23 @@ impl Attempt<'_> {
         })
     }
 
-    /// Hands the connection on if its server is of the wanted kind.
+    /// Hands the connection on if its server is of the wanted kind, and no
+    /// failover has left it behind.
     async fn suits(&self, connection: Connection, target: Target) -> Result<Connection, Failure> {
-        if target == Target::Any {
-            return Ok(connection);
-        }
         let address = connection.address.clone();
-        let messages = self
-            .in_time(
-                &address,
-                connection.simple_query(
-                    "SELECT pg_catalog.pg_is_in_recovery(), \
-                     pg_catalog.current_setting('transaction_read_only')",
-                ),
-            )
-            .await?
-            .map_err(|error| self.failure(&address, &error))?;
-        let mut standby = false;
-        let mut read_only = false;
-        for message in &messages {
-            if let SimpleQueryMessage::Row(row) = message {
-                standby = row.get(0) == Some("t");
-                read_only = row.get(1) == Some("on");
+        let seen = match self.in_time(&address, identity::ask(&connection)).await? {
+            Ok(seen) => seen,
+            // It does not tell, and nothing in particular was asked for.
+            Err(error) if target == Target::Any && error.as_db_error().is_some() => {
+                return Ok(connection);
             }
+            Err(error) => return Err(self.failure(&address, &error)),
+        };
+        if let Some(newer) = self.options.history.note(&seen) {
+            connection.close().await;
+            return Err(ConnectError::left_behind(&address, seen.timeline, newer).into());
         }
+        let (standby, read_only) = (seen.recovering, seen.read_only);
         let complaint = match target {
             Target::Primary if standby => "it is a standby, and a primary is wanted",
             Target::ReadWrite if standby || read_only => {

@@ -10,6 +10,10 @@
 //! its holder is provably dead: a process of this very boot of this machine
 //! whose pid is gone. Then the new token is committed first, and afterwards
 //! the transactions that passed the fence with the old one are waited for.
+//! A process that lost its connections takes its own term over at once, by the
+//! token: after a failover the row may hold any of the tokens that it has
+//! drawn.
+//!
 //! An expired lease that nobody took stays its holder's: time alone takes
 //! nothing away.
 
@@ -24,6 +28,7 @@ use uuid::Uuid;
 
 use super::super::Postgres;
 use super::super::connect::is_pooler;
+use super::super::fence::same_server;
 use super::super::session::Session;
 use super::super::sqlstate::classify;
 use super::run::no_such;
@@ -59,7 +64,11 @@ pub(crate) async fn acquire(
                 let former = row.get::<_, Option<Value>>("holder").unwrap_or_default();
                 let former = wire::from_value::<WireHolder>(former, "holder")?.read();
                 let valid = row.get::<_, Option<bool>>("valid").unwrap_or(false);
-                if valid && !is_dead(&former, holder) {
+                let ours = former == *holder
+                    && row
+                        .get::<_, Option<Uuid>>("token")
+                        .is_some_and(|token| database.has_taken(token));
+                if valid && !ours && !is_dead(&former, holder) {
                     return Err(held(
                         run,
                         &former,
@@ -67,7 +76,7 @@ pub(crate) async fn acquire(
                         row.get("expires_in"),
                     ));
                 }
-                Some(former)
+                (!ours).then_some(former)
             } else {
                 None
             };
@@ -87,11 +96,13 @@ pub(crate) async fn acquire(
                     run,
                     epoch: taken.get("epoch"),
                     token: taken.get("token"),
+                    server: taken.get("server"),
                 },
                 taken_over_from: former,
             })
         })
         .await?;
+    database.remember_term(acquired.fence.token);
     if let Err(error) = drain(&session, run).await {
         // We own the lease and may not act: give it back, so that nobody
         // waits for its time to pass. The first error is the one to tell.
@@ -187,7 +198,7 @@ pub(crate) async fn renew(
     let micros = micros(ttl);
     let session = database.session().await?;
     session
-        .transaction("", DOING, async |client| {
+        .transaction(&same_server(fence), DOING, async |client| {
             let renewed = client
                 .execute_typed(
                     include_str!("sql/renew_lease.sql"),

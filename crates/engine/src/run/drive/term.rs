@@ -1,0 +1,352 @@
+//! The terms of a sitting.
+//!
+//! A sitting holds the run for one *term*, as long as nothing happens to the
+//! database. When the server is restarted, a standby is promoted, or the
+//! network is cut, the term is over: whatever was open is dropped, all
+//! connections are made anew, the lease is taken again from whichever server
+//! answers, and the work begins from what that server knows. Nothing is
+//! carried over in memory, so it makes no difference whether the new primary
+//! has everything or has lost the last seconds: steps, ranges and counts are
+//! read from it, together with the rows that they speak of.
+//!
+//! Patience is counted from the first loss and begins anew with each step,
+//! batch or chunk that is done: a server that goes down again and again at the
+//! same step does not keep a sitting alive for ever. When it is spent the
+//! sitting ends with exit code 10, and `run` goes on later.
+//!
+//! What is never waited out: a server that refuses us, another process that
+//! holds the run (beyond its term, when that may be a copy: see
+//! [`lease::acquire`]), and a database that could not be reached in the first
+//! place.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rand::Rng;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Driver, Outcome, Purpose};
+use crate::db::{Database, DbError, ErrorKind, RunChange, RunRecord};
+use crate::event::{Event, Sink};
+use crate::failpoint;
+use crate::run::api::{Ending, RunError, RunOptions};
+use crate::run::lease;
+use crate::run::observe::{self, Observer};
+use crate::run::reach;
+
+/// The first pause between two tries to come back, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
+
+/// Takes the lease, works, records how it ended and gives the lease back,
+/// whatever happened in between. After a loss of the database it does so
+/// again, for as long as [`RunOptions::reconnect_for`] says.
+pub(crate) async fn sit<D: Database>(
+    db: &D,
+    record: &RunRecord,
+    purpose: Purpose,
+    options: &RunOptions,
+    sink: &Sink,
+    cancel: &CancellationToken,
+) -> Result<Outcome, RunError> {
+    let mut away = Away::new();
+    let sink = away.counting(sink);
+    loop {
+        let term = term(db, record, purpose, options, &sink, cancel, &mut away);
+        let error = match reach::while_it_answers(db, term).await {
+            Ok(outcome) => return Ok(outcome),
+            Err(error) => error,
+        };
+        let Some(pause) = away.pause(&error, options.reconnect_for) else {
+            return Err(away.told(error));
+        };
+        sink.emit(Event::Retrying {
+            error: error.to_string(),
+            after_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+        });
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = cancel.cancelled() => {
+                return Ok(Outcome {
+                    ending: Ending::Interrupted,
+                    verified: Vec::new(),
+                });
+            }
+        }
+        db.reconnect()?;
+    }
+}
+
+/// One term, from taking the lease to giving it back or losing it.
+async fn term<D: Database>(
+    db: &D,
+    record: &RunRecord,
+    purpose: Purpose,
+    options: &RunOptions,
+    sink: &Sink,
+    cancel: &CancellationToken,
+    away: &mut Away,
+) -> Result<Outcome, RunError> {
+    let run = record.new.id;
+    let acquired = lease::acquire(db, run, &options.holder, sink, cancel).await?;
+    failpoint::reach("lease.taken");
+    let is_first = !std::mem::replace(&mut away.had_term, true);
+    let (observer, durable) = Observer::new();
+    let sink = observer.tee(sink);
+    sink.emit(Event::LeaseTaken {
+        epoch: acquired.fence.epoch,
+        taken_over_from: acquired.taken_over_from.as_ref().map(lease::describe),
+    });
+    let writer = tokio::spawn(observe::store(db.clone(), acquired.fence.clone(), durable));
+    if let Some(message) = away.back() {
+        sink.emit(Event::Warning { message });
+    }
+    // Limits, throttle and gates may change between sittings.
+    let change = RunChange {
+        settings: is_first.then(|| record.new.settings.clone()),
+        ..RunChange::default()
+    };
+    let kept = lease::keep(
+        db,
+        acquired.fence,
+        record.new.settings.clone(),
+        Arc::clone(&observer),
+        sink.clone(),
+    );
+    let mut driver = Driver {
+        db,
+        run,
+        options,
+        sink: sink.clone(),
+        cancel: cancel.clone(),
+        kept,
+        verified: Vec::new(),
+    };
+    let worked = match db.update_run(driver.fence(), &change).await {
+        Ok(()) => driver.work(purpose).await,
+        Err(error) => Err(error.into()),
+    };
+    let worked = driver.settle(worked, purpose).await;
+    let Driver { kept, verified, .. } = driver;
+    observer.close();
+    if worked.as_ref().is_err_and(is_loss) {
+        kept.abandon();
+        writer.abort();
+        return worked.map(|ending| Outcome { ending, verified });
+    }
+    failpoint::reach("lease.release");
+    let released = kept.release(db).await;
+    if writer.await.is_err() {
+        tracing::warn!("the event writer panicked");
+    }
+    let ending = worked?;
+    match released {
+        // The work is recorded; a lease that nobody renews runs out.
+        Err(error) if is_out_of_reach(&error) => {
+            tracing::warn!("the lease could not be given back: {error}");
+        }
+        other => other?,
+    }
+    Ok(Outcome { ending, verified })
+}
+
+/// The database went away, or another server answers.
+fn is_loss(error: &RunError) -> bool {
+    matches!(error, RunError::Db(error) if is_out_of_reach(error))
+}
+
+fn is_out_of_reach(error: &DbError) -> bool {
+    match &error.kind {
+        ErrorKind::Unreachable | ErrorKind::ServerChanged => true,
+        // An address that leads to a standby just before it is promoted.
+        ErrorKind::Rejected => error.code.as_deref() == Some("25006"),
+        ErrorKind::Transient
+        | ErrorKind::Fenced
+        | ErrorKind::Held { .. }
+        | ErrorKind::Conflict
+        | ErrorKind::LockPatience { .. }
+        | ErrorKind::RowLimit { .. }
+        | ErrorKind::ProofVoid
+        | ErrorKind::Refused
+        | ErrorKind::Failed
+        | ErrorKind::Internal => false,
+    }
+}
+
+/// The time between two terms.
+struct Away {
+    had_term: bool,
+    /// Since the first loss after which nothing was done.
+    since: Option<Instant>,
+    /// Since the latest loss.
+    latest: Option<Instant>,
+    why: String,
+    tries: u32,
+    next: Duration,
+    /// Steps, batches and chunks that were done, as events tell.
+    done: Arc<AtomicU64>,
+    done_before: u64,
+}
+
+impl Away {
+    fn new() -> Self {
+        Self {
+            had_term: false,
+            since: None,
+            latest: None,
+            why: String::new(),
+            tries: 0,
+            next: PAUSES.0,
+            done: Arc::default(),
+            done_before: 0,
+        }
+    }
+
+    /// A sink that counts what is done and passes everything on.
+    fn counting(&self, sink: &Sink) -> Sink {
+        let (sink, done) = (sink.clone(), Arc::clone(&self.done));
+        Sink::new(move |event| {
+            if matches!(
+                event,
+                Event::StepFinished { .. } | Event::BackfillProgress(_) | Event::VerifyProgress(_)
+            ) {
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+            sink.emit(event);
+        })
+    }
+
+    /// How long to wait before the next try; `None`: it is time to end.
+    fn pause(&mut self, error: &RunError, patience: Duration) -> Option<Duration> {
+        let RunError::Db(failure) = error else {
+            return None;
+        };
+        let done = self.done.load(Ordering::Relaxed);
+        if done > self.done_before {
+            self.done_before = done;
+            self.since = None;
+            self.tries = 0;
+        }
+        let away_for = self.since.map_or(Duration::ZERO, |since| since.elapsed());
+        let waits = match &failure.kind {
+            ErrorKind::Transient => self.since.is_some(),
+            _ => is_out_of_reach(failure),
+        };
+        if !waits || !self.had_term {
+            return None;
+        }
+        let now = Instant::now();
+        self.since.get_or_insert(now);
+        if self.latest.is_none() {
+            self.latest = Some(now);
+            self.next = PAUSES.0;
+            self.why = failure.message.clone();
+        }
+        self.tries += 1;
+        if away_for >= patience {
+            return None;
+        }
+        let pause = self.next;
+        self.next = (pause * 2).min(PAUSES.1);
+        let jitter = rand::rng().random_range(0.75..1.25);
+        Some(pause.mul_f64(jitter).min(patience - away_for))
+    }
+
+    /// A new term has begun: how long it took, for people.
+    fn back(&mut self) -> Option<String> {
+        let latest = self.latest.take()?;
+        Some(format!(
+            "The database was away for {:.1} s ({}); the run goes on from what is committed there.",
+            latest.elapsed().as_secs_f64(),
+            self.why
+        ))
+    }
+
+    /// The last error, with how long it was tried to come back.
+    fn told(&self, error: RunError) -> RunError {
+        match (error, self.since) {
+            (RunError::Db(error), Some(since)) if is_out_of_reach(&error) => {
+                let again = "Everything committed is kept: run again when the database is back, and it goes on from there.";
+                let error = DbError {
+                    message: format!(
+                        "{} (tried {} times in {} s)",
+                        error.message,
+                        self.tries,
+                        since.elapsed().as_secs()
+                    ),
+                    ..error
+                };
+                if error.hints.iter().any(|hint| hint.contains("run again")) {
+                    error.into()
+                } else {
+                    error.hint(again).into()
+                }
+            }
+            (error, _) => error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lost() -> RunError {
+        DbError::new(ErrorKind::Unreachable, "gone").into()
+    }
+
+    const PATIENCE: Duration = Duration::from_millis(400);
+
+    #[tokio::test]
+    async fn a_database_that_was_never_there_is_not_waited_for() {
+        assert_eq!(Away::new().pause(&lost(), PATIENCE), None);
+    }
+
+    #[tokio::test]
+    async fn patience_ends_although_terms_begin_and_is_renewed_by_work() {
+        let mut away = Away::new();
+        away.had_term = true;
+        let sink = away.counting(&Sink::new(|_| {}));
+        let spend = async |away: &mut Away| {
+            let begun = Instant::now();
+            while let Some(pause) = away.pause(&lost(), PATIENCE) {
+                tokio::time::sleep(pause).await;
+                // The server comes back, and goes down again at once.
+                assert!(away.back().is_some());
+            }
+            begun.elapsed()
+        };
+        assert!(spend(&mut away).await >= PATIENCE);
+        assert_eq!(away.pause(&lost(), PATIENCE), None);
+        sink.emit(Event::StepFinished {
+            no: 1,
+            name: "step".into(),
+            undo: false,
+            attempts: 1,
+            wait_ms: 0.0,
+            hold_ms: 0.0,
+            rows: 0,
+        });
+        assert!(spend(&mut away).await >= PATIENCE);
+    }
+
+    #[tokio::test]
+    async fn only_what_passes_is_waited_for() {
+        let mut away = Away::new();
+        away.had_term = true;
+        for kind in [
+            ErrorKind::Rejected,
+            ErrorKind::Fenced,
+            ErrorKind::Failed,
+            ErrorKind::Refused,
+            ErrorKind::Transient,
+            ErrorKind::Held { holder: "b".into() },
+        ] {
+            let error = DbError::new(kind.clone(), "no").into();
+            assert_eq!(away.pause(&error, PATIENCE), None, "{kind:?}");
+        }
+        let standby = DbError::new(ErrorKind::Rejected, "read-only").code("25006");
+        assert!(away.pause(&standby.into(), PATIENCE).is_some());
+    }
+}
