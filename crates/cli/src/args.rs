@@ -196,6 +196,7 @@ mod tests {
             "docs/getting-started.md",
             "docs/exit-codes.md",
             "docs/grants.md",
+            "docs/connecting.md",
             "docs/json.md",
             "examples/compose/run.sh",
             "examples/ci/workflow.yaml",

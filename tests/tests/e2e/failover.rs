@@ -342,6 +342,28 @@ async fn a_restart_in_every_phase() {
     }
 }
 
+/// The run itself was started in the seconds that are lost: that is said, and
+/// the plan starts anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_run_itself_is_lost() {
+    let fleet = Fleet::start(super::versions()[0]).await;
+    fleet.app.oracle().remember().await;
+    fleet.standby.cut_stream().await.expect("cut off");
+    let running = fleet.stands_at("batch.end@2", &[]).await;
+    fleet.fail_over(true, Shape::Old).await;
+    go_on(&running);
+    let (ended, _) = running.wait().await;
+    let ended = ended.expect(10);
+    assert!(
+        ended.stdout.contains("does not know run"),
+        "{}",
+        ended.stdout
+    );
+    fleet.pontoon.call(&["run", &fleet.path]).await.expect(5);
+    let client = fleet.client().await;
+    fleet.finish(client, 0).await;
+}
+
 /// A database that stays away ends the sitting with 10 and a reason, when its
 /// patience is spent; the next `run` goes on.
 #[tokio::test(flavor = "multi_thread")]

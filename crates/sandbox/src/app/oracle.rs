@@ -212,10 +212,10 @@ impl Oracle {
         Ok(check.finish())
     }
 
-    /// From now on remembers all that each row has been, for [`Oracle::after_failover`].
+    /// From now on, or from the first call on, remembers all that each row has been, for [`Oracle::after_failover`].
     pub async fn remember(&self) {
         for shard in &self.shards {
-            shard.lock().await.history = Some(HashMap::new());
+            shard.lock().await.history.get_or_insert_default();
         }
     }
 

@@ -26,9 +26,10 @@ use std::time::Duration;
 use rand::Rng;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{Driver, Outcome, Purpose};
-use crate::db::{Database, DbError, ErrorKind, RunChange, RunRecord};
+use crate::db::{Database, DbError, ErrorKind, RunChange, RunFilter, RunRecord};
 use crate::event::{Event, Sink};
 use crate::failpoint;
 use crate::run::api::{Ending, RunError, RunOptions};
@@ -89,7 +90,13 @@ async fn term<D: Database>(
     away: &mut Away,
 ) -> Result<Outcome, RunError> {
     let run = record.new.id;
-    let acquired = lease::acquire(db, run, &options.holder, sink, cancel).await?;
+    let acquired = match lease::acquire(db, run, &options.holder, sink, cancel).await {
+        Ok(acquired) => acquired,
+        Err(error) if away.had_term && is_gone(db, run).await => {
+            return Err(never_heard_of(run, &error).into());
+        }
+        Err(error) => return Err(error.into()),
+    };
     failpoint::reach("lease.taken");
     let is_first = !std::mem::replace(&mut away.had_term, true);
     let (observer, durable) = Observer::new();
@@ -149,6 +156,23 @@ async fn term<D: Database>(
         other => other?,
     }
     Ok(Outcome { ending, verified })
+}
+
+/// Does the server that answers not know the run?
+async fn is_gone<D: Database>(db: &D, run: Uuid) -> bool {
+    matches!(db.runs(&RunFilter::Id(run)).await, Ok(runs) if runs.is_empty())
+}
+
+/// A failover has lost the run itself, and with it all that it had done.
+fn never_heard_of(run: Uuid, error: &DbError) -> DbError {
+    tracing::debug!("the lease could not be taken again: {error}");
+    DbError::new(
+        ErrorKind::Rejected,
+        format!(
+            "The server that answers now does not know run {run}: it was started in the moments that a failover has lost"
+        ),
+    )
+    .hint("All that it had done is lost with it. Run the plan again: it starts anew.")
 }
 
 /// The database went away, or another server answers.
