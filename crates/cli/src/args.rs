@@ -63,6 +63,22 @@ pub(crate) struct Global {
     )]
     pub(crate) direct_url: Option<String>,
 
+    /// Wait for long readers on this standby
+    ///
+    /// A standby replays strong locks and stalls or cancels the queries in
+    /// their way. With each standby's address (repeat the option), such a lock
+    /// is only asked for while nobody has been reading the table there for
+    /// long. Without it: the variable that replica_urls_env of --env names in
+    /// pontoon.yaml, then REPLICA_URLS beside DATABASE_URL, with blanks
+    /// between the addresses.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        help_heading = "Global options"
+    )]
+    pub(crate) replica_url: Vec<String>,
+
     /// Use this environment of pontoon.yaml
     #[arg(
         long,

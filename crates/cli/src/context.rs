@@ -34,11 +34,13 @@ impl Context {
             text.push_str(" --env ");
             text.push_str(&shell_word(env));
         }
-        for (option, url) in [
-            (" --url ", &self.global.url),
-            (" --direct-url ", &self.global.direct_url),
-        ] {
-            let Some(url) = url else { continue };
+        let urls = self.global.url.iter().map(|url| (" --url ", url));
+        let direct = self.global.direct_url.iter();
+        let replicas = self.global.replica_url.iter();
+        for (option, url) in urls
+            .chain(direct.map(|url| (" --direct-url ", url)))
+            .chain(replicas.map(|url| (" --replica-url ", url)))
+        {
             text.push_str(option);
             if holds_password(url) {
                 text.push('…');

@@ -20,15 +20,21 @@ pub(crate) fn database(context: &Context, plan: Option<&Path>) -> Result<Postgre
         Some(env) => from_environment(env, plan, key, what),
         None => Ok(None),
     };
-    let (url, direct) = match &context.global.url {
-        Some(url) => (Some(url.clone()), None),
+    let (url, direct, replicas) = match &context.global.url {
+        Some(url) => (Some(url.clone()), None, None),
         None => match named(Config::url_env, "the URL")? {
-            Some(url) => (Some(url), named(Config::direct_url_env, "the direct URL")?),
+            Some(url) => (
+                Some(url),
+                named(Config::direct_url_env, "the direct URL")?,
+                named(Config::replica_urls_env, "the replicas' URLs")?,
+            ),
             // DIRECT_URL goes with DATABASE_URL: beside any other URL it would
             // lead elsewhere.
             None => (
                 variable("DATABASE_URL"),
                 named(Config::direct_url_env, "the direct URL")?.or_else(|| variable("DIRECT_URL")),
+                named(Config::replica_urls_env, "the replicas' URLs")?
+                    .or_else(|| variable("REPLICA_URLS")),
             ),
         },
     };
@@ -38,7 +44,20 @@ pub(crate) fn database(context: &Context, plan: Option<&Path>) -> Result<Postgre
         .filter(|url| !url.is_empty())
         .map(|url| self::options(Some(url), context.global.direct_url.is_some()))
         .transpose()?;
-    Ok(Postgres::with_direct(options, direct)?)
+    let typed = &context.global.replica_url;
+    let replicas: Vec<String> = match typed.is_empty() {
+        false => typed.clone(),
+        true => replicas
+            .iter()
+            .flat_map(|urls| urls.split_whitespace())
+            .map(str::to_owned)
+            .collect(),
+    };
+    let replicas = replicas
+        .into_iter()
+        .map(|url| self::options(Some(url), !typed.is_empty()))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Postgres::with_direct(options, direct)?.watching(replicas))
 }
 
 fn variable(name: &str) -> Option<String> {

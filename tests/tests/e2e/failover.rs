@@ -50,7 +50,7 @@ impl Fleet {
             primary.password()
         ));
         let path = pontoon.plan(&format!(
-            "{}limits: {{max_batch_rows: 200}}\nbackfill: {{target_batch_time: 50ms, workers: 2}}\nthrottle: {{replication_lag: 10m}}\n",
+            "{}limits: {{max_batch_rows: 200}}\nbackfill: {{target_batch_time: 50ms, workers: 2}}\nthrottle: {{replication_lag: 10m}}\nacknowledge: [standby]\n",
             model.plan("moved", 1)
         ));
         Self {
@@ -412,7 +412,8 @@ async fn a_zombie_is_left_alone() {
         )
         .await;
         let plan = std::fs::read_to_string(&fleet.path).expect("the plan");
-        let plan = format!("{plan}acknowledge: [\"trigger:slow\"]\n")
+        let plan = plan
+            .replace("[standby]", "[standby, \"trigger:slow\"]")
             .replace("max_batch_rows: 200", "max_batch_rows: 40");
         let path = fleet.pontoon.plan(&plan);
         let mut running = fleet.pontoon.spawn(&["run", &path]);

@@ -151,7 +151,11 @@ async fn replication_lag_holds() {
         tokio::time::sleep(Duration::from_millis(1500)).await;
 
         let pontoon = Pontoon::new(url);
-        let path = pontoon.plan(&plan("behind", "throttle: {replication_lag: 1s}", RETYPE));
+        let path = pontoon.plan(&plan(
+            "behind",
+            "throttle: {replication_lag: 1s}\nacknowledge: [standby]",
+            RETYPE,
+        ));
         let mut running = pontoon.spawn(&["run", &path]);
         let held = running.event("held").await.expect("the backfill is held");
         assert_eq!(held["signal"], "replication_lag", "{held}");

@@ -21,6 +21,7 @@ mod roles;
 mod rollback;
 mod scene;
 mod stall;
+mod standby_readers;
 mod tables;
 mod takeover;
 mod throttle;

@@ -131,6 +131,12 @@ impl Config {
         self.file.environments.get(env)?.direct_url_env.as_deref()
     }
 
+    /// The environment variable that holds the URLs of an environment's
+    /// standbys.
+    pub fn replica_urls_env(&self, env: &str) -> Option<&str> {
+        self.file.environments.get(env)?.replica_urls_env.as_deref()
+    }
+
     /// The environment of that name; `None` stands for no environment at all.
     fn environment(&self, env: Option<&str>) -> Result<Option<&EnvironmentFile>, Box<Diagnostic>> {
         let Some(name) = env else {

@@ -222,6 +222,11 @@ pub struct EnvironmentFile {
     #[serde(default)]
     #[schemars(extend("format" = "environment-variable"))]
     pub direct_url_env: Option<String>,
+    /// The environment variable that holds the URLs of the server's standbys,
+    /// with blanks between them: their long readers are waited for.
+    #[serde(default)]
+    #[schemars(extend("format" = "environment-variable"))]
+    pub replica_urls_env: Option<String>,
     /// Where a plan has a limit too, the lower one holds.
     #[serde(default)]
     pub limits: Option<LimitsFile>,

@@ -157,6 +157,10 @@ pub trait Database: Clone + Send + Sync + 'static {
         actions: &[(&Step, &Action)],
     ) -> impl Future<Output = Result<(), DbError>> + Send;
 
+    /// The names of connected standbys, unless all of them are watched: their
+    /// readers may be stalled or cancelled by strong locks.
+    fn unwatched_standbys(&self) -> impl Future<Output = Result<Vec<String>, DbError>> + Send;
+
     /// Performs a `Ddl`, `Concurrent`, `Sync` or `Sql` action with its
     /// record: idempotent, judged by the catalog where no transaction ties
     /// both together. Emits `LockWaiting`.

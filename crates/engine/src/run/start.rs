@@ -1,9 +1,10 @@
 //! Finding or making the run of a plan.
 
 use pontoon_core::catalog::Catalog;
-use pontoon_core::lower::{self, Lowered};
+use pontoon_core::lower::{self, Lowered, Refusal, RefusalKind};
 use pontoon_core::plan::{self, Plan};
-use pontoon_core::step::{Action, Step};
+use pontoon_core::sql::postgres::locks::action_locks;
+use pontoon_core::step::{Action, LockMode, Step};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -38,7 +39,39 @@ pub(crate) async fn compile<D: Database>(
     }
     let lowered =
         lower::lower(plan, &catalog).map_err(|refusals| RunError::Refused { refusals })?;
+    spare_readers(db, plan, &lowered.program.steps).await?;
     Ok((catalog, lowered))
+}
+
+/// Standbys replay ACCESS EXCLUSIVE and stall or cancel their readers: they
+/// are watched, or the plan says that it knows.
+async fn spare_readers<D: Database>(db: &D, plan: &Plan, steps: &[Step]) -> Result<(), RunError> {
+    let strong = steps
+        .iter()
+        .flat_map(|step| action_locks(&step.action))
+        .any(|(_, mode)| mode == LockMode::AccessExclusive);
+    if !strong || plan.acknowledge.iter().any(|word| word == "standby") {
+        return Ok(());
+    }
+    let names = db.unwatched_standbys().await?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    Err(RunError::Refused {
+        refusals: vec![Refusal {
+            operation: 0,
+            line: 0,
+            kind: RefusalKind::Unsafe,
+            message: format!(
+                "queries on the connected standbys ({}) may be stalled or cancelled, for a standby replays each ACCESS EXCLUSIVE lock of the plan and nobody looks at its readers",
+                names.join(", ")
+            ),
+            hints: vec![
+                "Give each standby's address, and their long readers are waited for: --replica-url, `replica_urls_env` of the environment in pontoon.yaml, or REPLICA_URLS beside DATABASE_URL.".to_owned(),
+                "Or write `acknowledge: [standby]` in the plan.".to_owned(),
+            ],
+        }],
+    })
 }
 
 /// The unfinished run of the plan, or a new one.

@@ -25,6 +25,7 @@ mod ranges;
 mod session;
 mod signals;
 mod sqlstate;
+mod standbys;
 mod store;
 mod verify;
 
@@ -53,6 +54,8 @@ pub use self::store::schema::{SCHEMA_VERSION, init_sql};
 #[derive(Clone)]
 pub struct Postgres {
     inner: Arc<Inner>,
+    /// Its standbys, as far as they are watched.
+    replicas: Arc<[ConnectOptions]>,
 }
 
 struct Inner {
@@ -118,7 +121,18 @@ impl Postgres {
                 terms: Mutex::default(),
                 history: signals::History::default(),
             }),
+            replicas: Arc::new([]),
         })
+    }
+
+    /// The same, with standbys whose readers are waited for before a lock is
+    /// asked for that would stall or cancel them.
+    #[must_use]
+    pub fn watching(self, replicas: Vec<ConnectOptions>) -> Self {
+        Self {
+            replicas: replicas.into(),
+            ..self
+        }
     }
 
     fn pools(&self) -> Arc<Pools> {
@@ -273,6 +287,10 @@ impl Database for Postgres {
 
     async fn admit(&self, actions: &[(&Step, &Action)]) -> Result<(), DbError> {
         direct::admit(self, actions).await
+    }
+
+    async fn unwatched_standbys(&self) -> Result<Vec<String>, DbError> {
+        standbys::unwatched(self).await
     }
 
     async fn act(

@@ -44,6 +44,7 @@ use super::Postgres;
 use super::connect::Purpose;
 use super::fence::{BEGIN, fence_statement};
 use super::session::Session;
+use super::standbys::Readers;
 use crate::db::{ActReport, Budget, DbError, ErrorKind, Fence};
 use crate::event::Sink;
 
@@ -92,6 +93,7 @@ pub(crate) async fn perform(
 ) -> Result<ActReport, DbError> {
     let control = database.own_session(Purpose::Watch).await?;
     let mut work = Worker::open(database, &control).await?;
+    let mut readers = Readers::new(database);
     let cap = budget
         .max_lock_duration
         .min(work.facts.deadlock_timeout.mul_f64(0.8));
@@ -108,6 +110,7 @@ pub(crate) async fn perform(
         let waited = wait_for_old(
             &control,
             &work,
+            &mut readers,
             &locks,
             cap,
             &mut patience,
@@ -228,7 +231,7 @@ fn too_long_for(guarded: &Guarded<'_>, budget: &Budget, error: DbError) -> DbErr
 }
 
 /// Returns once nobody who has held a conflicting lock for longer than a try
-/// would last is left.
+/// would last is left, here and on the standbys that are watched.
 #[expect(
     clippy::too_many_arguments,
     reason = "the loop's whole state, in one place"
@@ -236,6 +239,7 @@ fn too_long_for(guarded: &Guarded<'_>, budget: &Budget, error: DbError) -> DbErr
 async fn wait_for_old(
     control: &Session,
     work: &Worker,
+    readers: &mut Readers<'_>,
     locks: &[Lock],
     cap: Duration,
     patience: &mut Patience,
@@ -246,8 +250,10 @@ async fn wait_for_old(
     let our_pids = work.our_pids(control).await?;
     loop {
         let found = in_the_way(control, locks, &our_pids).await?;
+        let on_standbys = readers.in_the_way(locks).await;
         let old: Vec<InTheWay> = found
             .into_iter()
+            .chain(on_standbys)
             .filter(|holder| !holder.yields && patience.age(holder) >= cap)
             .collect();
         if old.is_empty() {

@@ -108,6 +108,9 @@ impl Patience {
 
 /// A blocker in one line.
 fn name(blocker: &Blocker) -> String {
+    if let (0, None, Some(why)) = (blocker.pid, &blocker.gid, &blocker.application) {
+        return why.clone();
+    }
     let who = match &blocker.gid {
         Some(gid) => format!("prepared transaction {gid:?}"),
         None => format!("pid {}", blocker.pid),
