@@ -271,14 +271,12 @@ impl Oracle {
                 let Some(at) = versions.iter().rposition(|version| is_this(&version)) else {
                     continue;
                 };
-                if at + 1 < versions.len() {
-                    went_back += 1;
+                went_back += u64::from(at + 1 < versions.len());
+                if versions[at].is_none() && versions[0].is_none() {
+                    // Perhaps it never was: a sequence may give the key again, to whoever asks then.
+                    shard.touched.remove(&key);
+                } else if at + 1 < versions.len() {
                     let version = versions[at].clone();
-                    if at == 0 && version.is_none() {
-                        // It never was: a sequence may give the key again, to whoever asks then.
-                        shard.touched.remove(&key);
-                        continue;
-                    }
                     if version.is_some() && !shard.inserted.contains(&key) {
                         shard.inserted.push(key.clone());
                     }
