@@ -76,16 +76,16 @@ impl Peer {
             // It sets itself up in its first migration.
             Self::Reshape => Ok(()),
             Self::Pgroll => {
-                let folder = folder()?;
-                run(self, folder.as_ref(), &["init", "--postgres-url", url], url).await
+                let folder = tempfile::tempdir()?;
+                run(self, folder.path(), &["init", "--postgres-url", url], url).await
             }
         }
     }
 
     /// Its expand and backfill, up to where the application may move over.
     pub(crate) async fn start(self, url: &str) -> Result<(), Error> {
-        let folder = folder()?;
-        let root = folder.as_ref();
+        let folder = tempfile::tempdir()?;
+        let root = folder.path();
         match self {
             Self::Reshape => {
                 std::fs::create_dir(root.join("migrations"))?;
@@ -103,32 +103,6 @@ impl Peer {
                 .await
             }
         }
-    }
-}
-
-fn folder() -> Result<Folder, Error> {
-    let path = std::env::temp_dir().join(format!("pontoon-bench-{}", std::process::id()));
-    // What an earlier turn left.
-    if path.exists() {
-        std::fs::remove_dir_all(&path)?;
-    }
-    std::fs::create_dir(&path)?;
-    Ok(Folder(path))
-}
-
-/// A folder that goes with this value.
-struct Folder(PathBuf);
-
-impl AsRef<Path> for Folder {
-    fn as_ref(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // Left for the system to clean when it cannot be removed.
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

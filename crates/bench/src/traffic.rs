@@ -73,7 +73,7 @@ impl Traffic {
                         Pace::Open { .. } => tokio::time::sleep_until(due.into()).await,
                     }
                     let id = at.next();
-                    if turn % 2 == 0 {
+                    if turn.is_multiple_of(2) {
                         client.query(&read, &[&id]).await?;
                     } else {
                         client.execute(&write, &[&id, &"seen"]).await?;
