@@ -71,7 +71,7 @@ impl Sitting<'_> {
                     let begun = Instant::now();
                     while running.state().is_some() {
                         assert!(
-                            begun.elapsed() < Duration::from_secs(60),
+                            begun.elapsed() < Duration::from_secs(120),
                             "a process whose connections hang does not give up"
                         );
                         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -132,8 +132,10 @@ impl Sitting<'_> {
                 assert!(begun.elapsed() < PATIENCE * 2, "the zombie does not end");
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            if robbed && ended.code == Some(self.goal) {
-                let after = contents(&client).await;
+            let after = contents(&client).await;
+            // A process that finds nobody there may hold the run lawfully,
+            // under a term of its own; the oracle judges what it does then.
+            if robbed && ended.code == Some(self.goal) && term(&after) == term(&before) {
                 let changed: Vec<&String> = after.symmetric_difference(&before).collect();
                 assert!(changed.is_empty(), "the zombie has changed {changed:#?}");
             }
@@ -353,6 +355,12 @@ async fn holds(client: &Client, pid: u32) -> bool {
         .await
         .expect("the lease can be read");
     !rows.is_empty()
+}
+
+/// The term of the lease among these rows.
+fn term(contents: &BTreeSet<String>) -> Option<&str> {
+    let lease = contents.iter().find(|row| row.starts_with("lease "))?;
+    lease.split_once("\"epoch\": ")?.1.split(',').next()
 }
 
 /// Every row in our tables, without what is long and never changes.
