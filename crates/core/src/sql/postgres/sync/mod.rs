@@ -4,7 +4,7 @@
 //! - `pontoon."<artifact>_sync"()`: the function; its text explains itself.
 //! - `!pontoon_<artifact>_i`, `_o`, `_n`, `_e`: BEFORE ROW triggers that sort
 //!   before the application's, so that its own triggers see both shapes: one
-//!   for each kind of write that concerns the dual write, see [`firing`].
+//!   for each kind of write that concerns the dual write, see [`mod@firing`].
 //! - `~~pontoon_<artifact>_i` and `_u`: the same behind the application's
 //!   triggers; they heal what those changed. Only where the application has
 //!   BEFORE ROW triggers on the table.
