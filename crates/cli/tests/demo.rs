@@ -23,7 +23,7 @@ fn told(output: &Output) -> String {
 
 #[test]
 fn nothing_is_lost_though_the_runner_is_killed() {
-    let output = demo(&["--rows", "30000", "--output", "json"]);
+    let output = demo(&["--rows", "60000", "--output", "json"]);
     assert_eq!(output.status.code(), Some(0), "{}", told(&output));
     // The runner's own lines come first.
     let text = String::from_utf8_lossy(&output.stdout);

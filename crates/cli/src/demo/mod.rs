@@ -109,7 +109,7 @@ async fn perform(context: &Context, options: Options) -> Result {
 /// The model's plan with the demo's limits. Small tables get small batches,
 /// so that there is a middle in which to kill.
 fn plan_text(model: &Model, rows: u64) -> String {
-    let batch = (rows / 50).clamp(20, 10_000);
+    let batch = (rows / 200).clamp(20, 10_000);
     let limits = format!(
         "limits: {{max_lock_duration: {}ms, max_batch_rows: {batch}}}\n\
          gates:\n  - {{before: contract, message: \"the new version is everywhere\"}}\n",
