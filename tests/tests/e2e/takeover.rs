@@ -22,6 +22,9 @@ fn long_plan(name: &str) -> String {
     )
 }
 
+/// For how long a process relies on a lease that it could not renew.
+const TRUST: Duration = Duration::from_secs(12);
+
 /// Makes each statement of ours wait a little, and none of the application's.
 const SLOW: &str = "
     CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.04); RETURN NULL; END $$;
@@ -157,6 +160,43 @@ async fn a_stopped_holder_is_fenced_when_it_wakes_up() {
         ended.expect(5);
         finishes(&scene, &path, 0).await;
         scene.end().await;
+    }
+}
+
+/// It finds the lease free, because the run is over: frozen for so long that
+/// its own heartbeat takes the database for lost, and frozen in the first
+/// moments, when it has looked at the run and not yet taken the lease.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_was_rolled_back_meanwhile_is_not_begun_anew() {
+    for version in super::versions() {
+        for (failpoint, frozen) in [
+            ("stop:batch.end@3", TRUST + Duration::from_secs(2)),
+            ("stop:run.created", Duration::ZERO),
+        ] {
+            let (scene, path) = scene(version).await;
+            let mut zombie = scene
+                .pontoon
+                .spawn_with(&["run", &path], &[("PONTOON_FAILPOINT", failpoint)]);
+            stopped(&mut zombie).await;
+            scene
+                .sql("UPDATE pontoon.lease SET expires_at = now() - interval '1 second', holder = holder || '{\"boot\": \"elsewhere\", \"host\": \"elsewhere\"}'")
+                .await;
+            scene.pontoon.call(&["rollback", "--yes"]).await.expect(0);
+            tokio::time::sleep(frozen).await;
+            go_on(&zombie);
+            let (zombie, records) = zombie.wait().await;
+            assert_eq!(zombie.code, Some(9), "{failpoint}: {}", zombie.stderr);
+            let exit = records.last().expect("records");
+            let said = exit["error"]["message"].as_str().expect("an error");
+            assert!(said.contains("Another process has rolled back"), "{said}");
+            let begun_anew = "SELECT count(*) FROM information_schema.columns WHERE table_name = 'orders' AND column_name = 'amount_exact'";
+            assert_eq!(scene.text(begun_anew).await, "0", "{records:#?}");
+            let status = scene.status().await;
+            assert_eq!(status["state"], "rolled_back", "{status}");
+            assert!(status["holder"].is_null(), "{status}");
+            scene.clean().await;
+            scene.end().await;
+        }
     }
 }
 

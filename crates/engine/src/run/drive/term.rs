@@ -7,7 +7,9 @@
 //! answers, and the work begins from what that server knows. Nothing is
 //! carried over in memory, so it makes no difference whether the new primary
 //! has everything or has lost the last seconds: steps, ranges and counts are
-//! read from it, together with the rows that they speak of.
+//! read from it, together with the rows that they speak of. So is the state of
+//! the run itself: a process that was frozen for longer than its term may find
+//! the lease free because another one has done all there was to do.
 //!
 //! Patience is counted from the first loss and begins anew with each step,
 //! batch or chunk that is done: a server that goes down again and again at the
@@ -29,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Driver, Outcome, Purpose};
-use crate::db::{Database, DbError, ErrorKind, RunChange, RunFilter, RunRecord};
+use crate::db::{Database, DbError, ErrorKind, Fence, RunChange, RunFilter, RunRecord, RunState};
 use crate::event::{Event, Sink};
 use crate::failpoint;
 use crate::run::api::{Ending, RunError, RunOptions};
@@ -92,13 +94,20 @@ async fn term<D: Database>(
     let run = record.new.id;
     let acquired = match lease::acquire(db, run, &options.holder, sink, cancel).await {
         Ok(acquired) => acquired,
-        Err(error) if away.had_term && is_gone(db, run).await => {
+        Err(error) if away.epoch.is_some() && is_gone(db, run).await => {
             return Err(never_heard_of(run, &error).into());
         }
         Err(error) => return Err(error.into()),
     };
     failpoint::reach("lease.taken");
-    let is_first = !std::mem::replace(&mut away.had_term, true);
+    let before = away.epoch.replace(acquired.fence.epoch);
+    let alone = before.is_some_and(|before| before + 1 == acquired.fence.epoch);
+    if let Some(ending) = settled(db, &acquired.fence, purpose, alone).await? {
+        return Ok(Outcome {
+            ending,
+            verified: Vec::new(),
+        });
+    }
     let (observer, durable) = Observer::new();
     let sink = observer.tee(sink);
     sink.emit(Event::LeaseTaken {
@@ -111,7 +120,7 @@ async fn term<D: Database>(
     }
     // Limits, throttle and gates may change between sittings.
     let change = RunChange {
-        settings: is_first.then(|| record.new.settings.clone()),
+        settings: before.is_none().then(|| record.new.settings.clone()),
         ..RunChange::default()
     };
     let kept = lease::keep(
@@ -158,6 +167,77 @@ async fn term<D: Database>(
     Ok(Outcome { ending, verified })
 }
 
+/// Whether nothing is left to do, as the record says now that nobody else can
+/// change it. If so, the lease is given back.
+async fn settled<D: Database>(
+    db: &D,
+    fence: &Fence,
+    purpose: Purpose,
+    alone: bool,
+) -> Result<Option<Ending>, RunError> {
+    let stored = db.runs(&RunFilter::Id(fence.run)).await?;
+    let Some(record) = stored.first() else {
+        return Ok(None);
+    };
+    let ending = match standing(record.state, purpose, alone) {
+        Standing::Open => return Ok(None),
+        Standing::Ended(ending) => Ok(Some(ending)),
+        Standing::Taken(what) => Err(DbError::new(
+            ErrorKind::Fenced,
+            format!("Another process {what} run {}", fence.run),
+        )
+        .hint("Nothing is left to do here.")
+        .into()),
+    };
+    match db.release(fence).await {
+        // A lease that nobody renews runs out.
+        Err(error) if is_out_of_reach(&error) => {
+            tracing::warn!("the lease could not be given back: {error}");
+        }
+        other => other?,
+    }
+    ending
+}
+
+/// What a run's state means to the process that has just taken its lease.
+#[derive(Debug, PartialEq)]
+enum Standing {
+    /// There is work for it.
+    Open,
+    /// What it is for has been reached.
+    Ended(Ending),
+    /// Another process went elsewhere with it; its verb.
+    Taken(&'static str),
+}
+
+/// The state was looked at before the lease was taken, by this very process or
+/// in its term before; whoever held the lease in between may have ended the
+/// run. `alone`: nobody has.
+fn standing(state: RunState, purpose: Purpose, alone: bool) -> Standing {
+    match (state, purpose) {
+        // Our own cutover, whose answer was lost: it is still to be told.
+        (RunState::Completed, Purpose::Forward) if alone => Standing::Open,
+        (RunState::Completed, Purpose::Forward) => Standing::Ended(Ending::AlreadyCompleted),
+        (RunState::Completed, Purpose::Back | Purpose::Verify) => Standing::Taken("has completed"),
+        (RunState::RolledBack, Purpose::Back) => Standing::Ended(Ending::RolledBack),
+        (RunState::RolledBack, Purpose::Forward | Purpose::Verify) => {
+            Standing::Taken("has rolled back")
+        }
+        (RunState::RollingBack, Purpose::Forward | Purpose::Verify) => {
+            Standing::Taken("has begun to roll back")
+        }
+        (RunState::RollingBack, Purpose::Back)
+        | (
+            RunState::Pending
+            | RunState::Running
+            | RunState::Waiting
+            | RunState::Paused
+            | RunState::Failed,
+            _,
+        ) => Standing::Open,
+    }
+}
+
 /// Does the server that answers not know the run?
 async fn is_gone<D: Database>(db: &D, run: Uuid) -> bool {
     matches!(db.runs(&RunFilter::Id(run)).await, Ok(runs) if runs.is_empty())
@@ -200,7 +280,8 @@ fn is_out_of_reach(error: &DbError) -> bool {
 
 /// The time between two terms.
 struct Away {
-    had_term: bool,
+    /// The latest term that we had.
+    epoch: Option<i64>,
     /// Since the first loss after which nothing was done.
     since: Option<Instant>,
     /// Since the latest loss.
@@ -216,7 +297,7 @@ struct Away {
 impl Away {
     fn new() -> Self {
         Self {
-            had_term: false,
+            epoch: None,
             since: None,
             latest: None,
             why: String::new(),
@@ -257,7 +338,7 @@ impl Away {
             ErrorKind::Transient => self.since.is_some(),
             _ => is_out_of_reach(failure),
         };
-        if !waits || !self.had_term {
+        if !waits || self.epoch.is_none() {
             return None;
         }
         let now = Instant::now();
@@ -322,6 +403,34 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_millis(400);
 
+    #[test]
+    fn a_run_that_others_have_ended_is_not_begun_anew() {
+        use Purpose::{Back, Forward, Verify};
+        use RunState::{Completed, Failed, RolledBack, RollingBack, Running};
+        for alone in [false, true] {
+            for purpose in [Forward, Back, Verify] {
+                assert_eq!(standing(Running, purpose, alone), Standing::Open);
+                assert_eq!(standing(Failed, purpose, alone), Standing::Open);
+            }
+            for purpose in [Forward, Verify] {
+                for state in [RolledBack, RollingBack] {
+                    let standing = standing(state, purpose, alone);
+                    assert!(matches!(standing, Standing::Taken(_)), "{standing:?}");
+                }
+            }
+            for purpose in [Back, Verify] {
+                let standing = standing(Completed, purpose, alone);
+                assert!(matches!(standing, Standing::Taken(_)), "{standing:?}");
+            }
+            assert_eq!(standing(RollingBack, Back, alone), Standing::Open);
+            let back = Standing::Ended(Ending::RolledBack);
+            assert_eq!(standing(RolledBack, Back, alone), back);
+        }
+        let already = Standing::Ended(Ending::AlreadyCompleted);
+        assert_eq!(standing(Completed, Forward, false), already);
+        assert_eq!(standing(Completed, Forward, true), Standing::Open);
+    }
+
     #[tokio::test]
     async fn a_database_that_was_never_there_is_not_waited_for() {
         assert_eq!(Away::new().pause(&lost(), PATIENCE), None);
@@ -330,7 +439,7 @@ mod tests {
     #[tokio::test]
     async fn patience_ends_although_terms_begin_and_is_renewed_by_work() {
         let mut away = Away::new();
-        away.had_term = true;
+        away.epoch = Some(1);
         let sink = away.counting(&Sink::new(|_| {}));
         let spend = async |away: &mut Away| {
             let begun = Instant::now();
@@ -358,7 +467,7 @@ mod tests {
     #[tokio::test]
     async fn only_what_passes_is_waited_for() {
         let mut away = Away::new();
-        away.had_term = true;
+        away.epoch = Some(1);
         for kind in [
             ErrorKind::Rejected,
             ErrorKind::Fenced,
