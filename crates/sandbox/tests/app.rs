@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use pontoon_sandbox::app::{App, AppOptions, Model, Pace, Shape, Version, models};
+use pontoon_sandbox::app::{App, AppOptions, Mix, Model, Pace, Shape, Statement, Version, models};
 use pontoon_sandbox::tcp_proxy::{Moment, TcpProxy};
 use pontoon_sandbox::{Server, ServerSpec, StopMode, TestDatabase, connect};
 use tokio_postgres::Client;
@@ -86,6 +86,39 @@ async fn every_model_keeps_its_books() -> Outcome {
             until(|| app.live().writes > 20).await;
             let report = app.stop().await;
             assert!(report.is_clean(), "{} {report}", model.name);
+            let found = report.oracle.check(&client, Shape::Old).await?;
+            assert!(
+                found.is_clean() && found.in_doubt == 0,
+                "{} {found}",
+                model.name
+            );
+            database.drop().await?;
+        }
+    }
+    Ok(())
+}
+
+/// COPY, MERGE, ON CONFLICT and statements that write several rows, where a key is unique.
+#[tokio::test]
+async fn every_kind_of_statement_keeps_its_books() -> Outcome {
+    for model in models::all() {
+        if model.name == models::no_key().name {
+            continue;
+        }
+        for version in pontoon_sandbox::test_versions()? {
+            let database = TestDatabase::create(version).await?;
+            let client = database.client().await?;
+            App::install(&model, &client, ROWS).await?;
+            let mut options = options(database.url());
+            options.mix = Mix::everything();
+            let app = App::start(model.clone(), options);
+            until(|| app.live().writes > 2_000).await;
+            let report = app.stop().await;
+            assert!(report.is_clean(), "{} {report}", model.name);
+            let window = report.window("start").expect("the first window");
+            for kind in Statement::ALL {
+                assert!(window.of(Version::Old, kind).count() > 0, "{kind:?}");
+            }
             let found = report.oracle.check(&client, Shape::Old).await?;
             assert!(
                 found.is_clean() && found.in_doubt == 0,

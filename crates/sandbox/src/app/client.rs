@@ -27,11 +27,20 @@ impl From<tokio_postgres::Error> for Failure {
 
 /// How far an operation got before it failed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Sent {
+pub(super) enum Sent {
     /// Nothing that could commit was sent: the server rolls back whatever was begun.
     NoCommit,
     /// COMMIT, or a statement that commits by itself, was sent.
     Commit,
+}
+
+/// A row to insert.
+pub(super) struct NewRow {
+    pub(super) row: Row,
+    /// Which columns the statement names.
+    pub(super) given: Vec<bool>,
+    /// The positions of these.
+    pub(super) columns: Vec<usize>,
 }
 
 /// A client's own state.
@@ -39,7 +48,7 @@ pub(crate) struct AppClient {
     pub(super) shared: Arc<Shared>,
     version: Version,
     number: usize,
-    rng: StdRng,
+    pub(super) rng: StdRng,
     pub(super) connection: Option<Connection>,
 }
 
@@ -177,8 +186,11 @@ impl AppClient {
         // The key of an identity column is known only from the answer; a commit of its own makes it knowable before
         // anything can become doubtful.
         let identity = matches!(self.shared.model.key_source, KeySource::Identity);
-        let own_commit =
-            !single || (kind == Statement::Insert && identity) || self.rng.random_bool(0.3);
+        let inserts = matches!(
+            kind,
+            Statement::Insert | Statement::Copy | Statement::Upsert | Statement::Merge
+        );
+        let own_commit = !single || (inserts && identity) || self.rng.random_bool(0.3);
         if !own_commit {
             return self.write_one(shard, kind, effects, Some(sent)).await;
         }
@@ -210,15 +222,17 @@ impl AppClient {
         commits: Option<&mut Sent>,
     ) -> Result<(), Failure> {
         let shared = Arc::clone(&self.shared);
+        let given_key = matches!(shared.model.key_source, KeySource::Given { .. });
+        match kind {
+            Statement::Copy if given_key => return self.copy(effects, commits).await,
+            Statement::Upsert if given_key => return self.upsert(shard, effects, commits).await,
+            Statement::Merge if given_key => return self.merge(shard, effects, commits).await,
+            Statement::DeleteSeveral => return self.delete_several(shard, effects, commits).await,
+            _ => {}
+        }
         let picked = match kind {
-            Statement::Insert => None,
-            _ => shared
-                .oracle
-                .pick(shard, &mut self.rng)
-                .and_then(|(key, row)| match effects.get(&key) {
-                    None => Some((key, row)),
-                    Some(effect) => effect.after.clone().map(|row| (key, row)),
-                }),
+            Statement::Insert | Statement::Copy | Statement::Upsert | Statement::Merge => None,
+            _ => self.pick(shard, effects),
         };
         let Some((key, row)) = picked else {
             return self.insert(effects, commits).await;
@@ -297,21 +311,11 @@ impl AppClient {
     ) -> Result<(), Failure> {
         let shared = Arc::clone(&self.shared);
         let model = &shared.model;
-        let mut row: Row = vec![None; model.columns.len()];
-        let mut given = vec![false; row.len()];
-        for (at, column) in model.columns.iter().enumerate() {
-            if column.side.seen_by(self.version)
-                && let Some(value) = self.generate(column.content)
-            {
-                row[at] = value;
-                given[at] = true;
-            }
-        }
-        for (at, value) in self.computed(&row, &given) {
-            row[at] = value;
-            given[at] = true;
-        }
-        let columns: Vec<usize> = (0..row.len()).filter(|at| given[*at]).collect();
+        let NewRow {
+            row,
+            given,
+            columns,
+        } = self.new_row();
         let mut parameters: Vec<Cell> = Vec::new();
         let mut expected = None;
         if let KeySource::Given { make, .. } = model.key_source {
@@ -355,6 +359,40 @@ impl AppClient {
             Some(_) => {}
         }
         Ok(())
+    }
+
+    /// Values for all columns that this version writes.
+    pub(super) fn new_row(&mut self) -> NewRow {
+        let shared = Arc::clone(&self.shared);
+        let mut row: Row = vec![None; shared.model.columns.len()];
+        let mut given = vec![false; row.len()];
+        for (at, column) in shared.model.columns.iter().enumerate() {
+            if column.side.seen_by(self.version)
+                && let Some(value) = self.generate(column.content)
+            {
+                row[at] = value;
+                given[at] = true;
+            }
+        }
+        for (at, value) in self.computed(&row, &given) {
+            row[at] = value;
+            given[at] = true;
+        }
+        let columns: Vec<usize> = (0..row.len()).filter(|at| given[*at]).collect();
+        NewRow {
+            row,
+            given,
+            columns,
+        }
+    }
+
+    /// A row of the shard as this operation has left it so far.
+    pub(super) fn pick(&mut self, shard: &mut Shard, effects: &Effects) -> Option<(Key, Row)> {
+        let (key, row) = self.shared.oracle.pick(shard, &mut self.rng)?;
+        match effects.get(&key) {
+            None => Some((key, row)),
+            Some(effect) => effect.after.clone().map(|row| (key, row)),
+        }
     }
 
     /// Runs an UPDATE or DELETE that must concern exactly one row.

@@ -1,8 +1,10 @@
 //! A client's session, with its prepared statements.
 
 use std::collections::HashMap;
+use std::io::Cursor;
 use std::time::Duration;
 
+use futures_util::SinkExt;
 use tokio::task::JoinHandle;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, NoTls, Row, Statement};
@@ -16,6 +18,7 @@ pub(crate) struct Connection {
     prepared: HashMap<String, Statement>,
     pid: i32,
     backend_start: String,
+    server_version: i32,
 }
 
 impl Connection {
@@ -43,8 +46,8 @@ impl Connection {
                 .batch_execute(&format!("SET default_transaction_isolation = '{level}'"))
                 .await?;
         }
-        let sql =
-            "SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()";
+        let sql = "SELECT pid, backend_start::text, current_setting('server_version_num')::integer
+             FROM pg_stat_activity WHERE pid = pg_backend_pid()";
         let row = client.query_one(sql, &[]).await?;
         Ok(Self {
             client,
@@ -52,11 +55,25 @@ impl Connection {
             prepared: HashMap::new(),
             pid: row.get(0),
             backend_start: row.get(1),
+            server_version: row.get(2),
         })
     }
 
     pub(crate) fn is_closed(&self) -> bool {
         self.client.is_closed()
+    }
+
+    /// Whether the server knows `MERGE`.
+    pub(crate) fn merges(&self) -> bool {
+        self.server_version >= 150_000
+    }
+
+    /// Sends `data` to a `COPY … FROM STDIN` and returns how many rows were stored.
+    pub(crate) async fn copy(&self, sql: &str, data: String) -> Result<u64, Error> {
+        let sink = self.client.copy_in::<_, Cursor<String>>(sql).await?;
+        let mut sink = std::pin::pin!(sink);
+        sink.send(Cursor::new(data)).await?;
+        sink.finish().await
     }
 
     /// What identifies the server process for as long as it lives, and never another one.

@@ -105,13 +105,21 @@ pub enum Statement {
     UpdateKey,
     /// One row.
     Delete,
+    /// Up to twenty new rows by `COPY … FROM STDIN`.
+    Copy,
+    /// `INSERT … ON CONFLICT` with the key of an old row or a new one, `DO UPDATE` or `DO NOTHING`.
+    Upsert,
+    /// `MERGE` that updates, deletes or inserts one row; an upsert before PostgreSQL 15.
+    Merge,
+    /// Up to eight rows by one statement.
+    DeleteSeveral,
     /// Several of these in one transaction.
     Transaction,
 }
 
 impl Statement {
     /// All of them, in the order of reports.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::Read,
         Self::Insert,
         Self::UpdateMapped,
@@ -119,6 +127,10 @@ impl Statement {
         Self::UpdateSame,
         Self::UpdateKey,
         Self::Delete,
+        Self::Copy,
+        Self::Upsert,
+        Self::Merge,
+        Self::DeleteSeveral,
         Self::Transaction,
     ];
 
@@ -132,6 +144,10 @@ impl Statement {
             Self::UpdateSame => "update same",
             Self::UpdateKey => "update key",
             Self::Delete => "delete",
+            Self::Copy => "copy",
+            Self::Upsert => "upsert",
+            Self::Merge => "merge",
+            Self::DeleteSeveral => "delete several",
             Self::Transaction => "transaction",
         }
     }

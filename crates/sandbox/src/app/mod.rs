@@ -34,6 +34,7 @@ mod model;
 pub mod models;
 mod oracle;
 mod probe;
+mod several;
 mod shared;
 
 use std::fmt;

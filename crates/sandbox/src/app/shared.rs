@@ -59,6 +59,17 @@ impl Default for Mix {
 }
 
 impl Mix {
+    /// Everything that a client can do, what writes several rows or decides on a conflict among it. `Upsert` and `Merge`
+    /// need a key that is unique, and one that the application gives: with other keys they insert.
+    pub fn everything() -> Self {
+        use Statement::*;
+        let mut mix = Self::default();
+        let more = [(Copy, 3), (Upsert, 12), (Merge, 8), (DeleteSeveral, 2)];
+        mix.weights.extend(more);
+        mix.weights.insert(UpdateKey, 6);
+        mix
+    }
+
     pub(crate) fn choose(&self, rng: &mut StdRng) -> Statement {
         self.choose_among(rng, |_| true)
     }
