@@ -262,6 +262,15 @@ impl<'t> Reader<'t> {
         let mut bytes = Vec::with_capacity(raw.len());
         let mut rest = raw.as_bytes().iter().enumerate();
         while let Some((i, &byte)) = rest.next() {
+            // Behind a blank often stands something that was meant as a word of its own, such as `password=…`; as a part of
+            // the host's name it would be shown.
+            if byte.is_ascii_whitespace() {
+                return Err(self.fault(
+                    at + i,
+                    "found a blank in a URL",
+                    "write a blank in a value as %20; 'host=… password=…' is a form of its own, without postgres://",
+                ));
+            }
             if byte != b'%' {
                 bytes.push(byte);
                 continue;
@@ -443,6 +452,14 @@ mod tests {
         "postgres://u:1/ss@h/d",
         "at byte 17: found `@` in the database's name",
         "%40"
+    )]
+    #[case("postgres://h password=pass", "at byte 12: found a blank", "%20")]
+    #[case("postgres:// password=pass", "at byte 11: found a blank", "%20")]
+    #[case("postgres://u:pa ss@h", "at byte 15: found a blank", "%20")]
+    #[case(
+        "postgres://h/d?user=u password=pass",
+        "at byte 21: found a blank",
+        "%20"
     )]
     #[case("postgres://u:p%zz@h", "at byte 14: expected two hexadecimal", "%25")]
     #[case("postgres://u:p%4@h", "at byte 14: expected two hexadecimal", "%25")]
