@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use pontoon_engine::db::Holder;
 
-/// This process.
+/// This process, as holder of a run or giver of a command.
 pub(crate) fn here() -> Holder {
     Holder {
         host: host(),
@@ -12,11 +12,6 @@ pub(crate) fn here() -> Holder {
         boot: boot(),
         user: user(),
     }
-}
-
-/// Who gives a command: `ada@desk`.
-pub(crate) fn by() -> String {
-    format!("{}@{}", user(), host())
 }
 
 fn user() -> String {

@@ -188,6 +188,7 @@ fn exit_of(ending: &Ending) -> Exit {
         Ending::Gate { .. } => Exit::Gate,
         Ending::Interrupted => Exit::Interrupted,
         Ending::Paused { .. } => Exit::Paused,
+        Ending::Relieved { .. } => Exit::Held,
     }
 }
 
@@ -242,6 +243,15 @@ fn last_words(
         Ending::Interrupted => (
             format!("{run} was interrupted; everything committed is kept, and nothing holds it."),
             context.hints(&again),
+        ),
+        Ending::Relieved { by } => (
+            format!("{run} was handed over to {by}, who takes it back."),
+            context.hints(
+                &last
+                    .map(|last| format!("pontoon status {}", last.run))
+                    .into_iter()
+                    .collect::<Vec<_>>(),
+            ),
         ),
         Ending::Paused { by } => {
             let resume = last.and_then(|last| last.next.clone());

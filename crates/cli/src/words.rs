@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use pontoon_engine::db::hold_text;
-use pontoon_engine::event::{BackfillProgress, Blocker, Event, VerifyProgress};
+use pontoon_engine::event::{BackfillProgress, Blocker, Caller, Event, VerifyProgress};
 use uuid::Uuid;
 
 /// `1234567` as `1,234,567`.
@@ -94,6 +94,18 @@ pub(crate) fn sentence(text: &str) -> String {
         result.push('.');
     }
     result
+}
+
+/// Who gave a command, and from where.
+fn caller(by: &str, from: Option<&Caller>) -> String {
+    let Some(from) = from else {
+        return by.to_owned();
+    };
+    let address = from
+        .address
+        .as_ref()
+        .map_or_else(String::new, |address| format!(" from {address}"));
+    format!("{by} (pid {}, role {}{address})", from.pid, from.role)
 }
 
 /// A hint as a sentence; one that ends with a command has no period after it,
@@ -354,13 +366,16 @@ pub(crate) fn event(run: Option<Uuid>, event: &Event) -> String {
                 .map_or_else(String::new, |message| format!(": {message}"));
             format!("Reached the gate before {}{message}.", gate.name())
         }
-        Event::GateApproved { gate, by } => {
+        Event::GateApproved { gate, by, from } => {
+            let by = caller(by, from.as_ref());
             format!("The gate before {} was approved by {by}.", gate.name())
         }
         Event::Retrying { error, after_ms } => {
             format!("Trying again in {}: {error}.", millis(*after_ms as f64))
         }
-        Event::Command { command, by } => format!("{by} asked for: {command}."),
+        Event::Command { command, by, from } => {
+            format!("{} asked for: {command}.", caller(by, from.as_ref()))
+        }
         Event::StateChanged { state, reason } => {
             let reason = reason
                 .as_ref()

@@ -268,7 +268,7 @@ async fn a_second_process_is_told_who_holds_the_run() {
         desk.call(&["set", "max-batch-rows", "5000"], 0)
             .contains("Set max-batch-rows")
     );
-    let told = desk.call(&["set", "wokers", "5"], 4);
+    let told = desk.call(&["set", "wokers", "5"], 2);
     assert!(told.contains("Did you mean `workers`?"), "{told}");
     let (code, _) = sitting.end();
     assert_eq!(code, Some(5));

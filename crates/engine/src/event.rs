@@ -149,6 +149,9 @@ pub enum Event {
         gate: Phase,
         /// Who approved it.
         by: String,
+        /// From where; of older events nothing is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<Caller>,
     },
     /// A passing fault: the engine tries again.
     Retrying {
@@ -161,8 +164,11 @@ pub enum Event {
     Command {
         /// `pause`, `resume`, `set batch-rows 500`, …
         command: String,
-        /// Who gave it, and from where.
+        /// Who gave it: `ada@desk`.
         by: String,
+        /// From where; of older events nothing is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<Caller>,
     },
     /// The run's state changed.
     StateChanged {
@@ -176,6 +182,22 @@ pub enum Event {
         /// A sentence.
         message: String,
     },
+}
+
+/// Who gave a command, as far as machine and database know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caller {
+    /// The person or job on that machine.
+    pub user: String,
+    /// The machine's name.
+    pub host: String,
+    /// The process there.
+    pub pid: u32,
+    /// The role that it is connected as.
+    pub role: String,
+    /// The address that the server sees; `None` over a socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
 }
 
 /// Who holds a lock that a step needs.

@@ -11,6 +11,7 @@ mod failpoint;
 pub mod retry;
 pub mod run;
 mod scan;
+pub mod setting;
 pub mod status;
 mod throttle;
 mod verify;

@@ -7,6 +7,7 @@
 mod bad_input;
 mod connections;
 mod contention;
+mod control;
 mod corruption;
 mod deadlock;
 mod failover;

@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result {
                 )
             }
             None => {
-                db.command(id, &Command::Approve { gate }, &holder::by())
+                db.command(id, &Command::Approve { gate }, &holder::here())
                     .await?;
                 format!("Approved the gate before {} of run {id}.", gate.name())
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pontoon_engine::db::{Database, StoredEvent};
-use pontoon_engine::event::{EVENT_VERSION, Record};
+use pontoon_engine::event::{EVENT_VERSION, Event, Record};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -76,9 +76,15 @@ fn tell(context: &Context, run: Uuid, event: &StoredEvent) {
         });
         return;
     }
+    // Commands name their giver themselves.
+    let is_command = matches!(
+        event.event,
+        Event::Command { .. } | Event::GateApproved { .. }
+    );
     let by = event
         .by
         .as_ref()
+        .filter(|_| !is_command)
         .map_or_else(String::new, |by| format!("  [{by}]"));
     context.output.line(&format!(
         "{}  {}{by}",

@@ -35,7 +35,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result {
         let sentence = match (&run.pause_requested, &run.holder) {
             (Some(by), _) => format!("Run {id} was paused before, by {by}."),
             (None, holder) => {
-                db.command(id, &Command::Pause, &holder::by()).await?;
+                db.command(id, &Command::Pause, &holder::here()).await?;
                 match holder {
                     Some(_) => format!("Run {id} pauses after the batch under way."),
                     None => format!("Run {id} is paused; no process was running it."),

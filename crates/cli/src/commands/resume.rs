@@ -33,7 +33,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result {
         }
         let sentence = match &run.pause_requested {
             Some(by) => {
-                db.command(id, &Command::Resume, &holder::by()).await?;
+                db.command(id, &Command::Resume, &holder::here()).await?;
                 format!("Lifted the pause of run {id}, which {by} had asked for.")
             }
             None => format!("Run {id} is not paused by an operator."),

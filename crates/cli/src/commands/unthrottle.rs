@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result {
         let command = Command::Unthrottle {
             seconds: args.time.as_secs(),
         };
-        db.command(id, &command, &holder::by()).await?;
+        db.command(id, &command, &holder::here()).await?;
         let status = sitting::status(&db, id, None).await?;
         let until = status
             .as_ref()

@@ -269,7 +269,7 @@ impl Play<'_> {
                 &Command::Approve {
                     gate: Phase::Contract,
                 },
-                &holder::by(),
+                &holder::here(),
             )
             .await?;
         self.say("Approved. The old version retires, and Pontoon contracts.");

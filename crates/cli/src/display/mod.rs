@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::output::Output;
 
 pub(crate) use json::Exit as ExitRecord;
-pub(crate) use status::{one as one_status, table as status_table};
+pub(crate) use status::{one as one_status, settings as settings_table, table as status_table};
 
 /// How often a view may freshen what moves by itself, such as clocks.
 const TICK: Duration = Duration::from_millis(200);

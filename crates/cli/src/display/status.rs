@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, Table, presets};
+use pontoon_engine::setting::Effective;
 use pontoon_engine::status::{BackfillStatus, StatusRecord, StepStatus};
 
 use crate::words;
@@ -105,6 +106,12 @@ pub(crate) fn one(status: &StatusRecord) -> String {
                 words::count(verify.repaired),
                 words::counted(verify.conflicts, "conflict"),
             ),
+        );
+    }
+    for live in &status.live_settings {
+        put(
+            "Set live",
+            format!("{} {}, by {} at {}", live.key, live.value, live.by, live.at),
         );
     }
     put(
@@ -248,6 +255,21 @@ pub(crate) fn table(runs: &[StatusRecord]) -> String {
     finished(&table)
 }
 
+/// Settings of a run, one line each, with where they come from.
+pub(crate) fn settings(settings: &[Effective]) -> String {
+    let mut table = plain_table(["SETTING", "VALUE", "FROM"]);
+    for setting in settings {
+        let from = match (&setting.set_by, &setting.set_at, &setting.otherwise) {
+            (Some(by), Some(at), Some(otherwise)) => {
+                format!("set by {by} at {at}; otherwise {otherwise}")
+            }
+            _ => setting.origin.clone(),
+        };
+        table.add_row([setting.key.clone(), setting.value.clone(), from]);
+    }
+    finished(&table)
+}
+
 /// A table of words in columns, without lines, that never wraps: its cells
 /// are meant to be copied.
 fn plain_table<const N: usize>(header: [&str; N]) -> Table {
@@ -279,7 +301,7 @@ fn minute(at: &str) -> String {
 mod tests {
     use std::time::Duration;
 
-    use pontoon_engine::db::{Hold, StoredError};
+    use pontoon_engine::db::{Hold, LiveSetting, StoredError};
     use pontoon_engine::status::{LockStatus, OldWriteStatus, VerifyStatus};
     use uuid::Uuid;
 
@@ -319,6 +341,13 @@ mod tests {
                 limit: "10s".into(),
             }],
             throttle_off_until: Some("2026-11-20T10:35:00.123Z".into()),
+            live_settings: vec![LiveSetting {
+                key: "workers".into(),
+                value: "4".into(),
+                by: "ada@desk".into(),
+                at: "2026-11-20T10:16:00.000Z".into(),
+                forced: false,
+            }],
             locks: LockStatus {
                 worst_wait_ms: 312.0,
                 worst_hold_ms: 4.5,

@@ -187,10 +187,72 @@ impl Plan {
         for bound in bounds(config.file.ceilings.as_ref()) {
             plan.hold_below(&bound, config, &mut exceeded);
         }
-        match ceilings {
-            Ceilings::Hold if !exceeded.is_empty() => Err(exceeded),
-            Ceilings::Hold | Ceilings::Exceed => Ok(plan),
+        if ceilings == Ceilings::Hold && !exceeded.is_empty() {
+            return Err(exceeded);
         }
+        plan.origin.settings = self.spoken(&plan, defaults, environment.zip(env));
+        plan.origin.ceilings = bounds(config.file.ceilings.as_ref())
+            .filter_map(|bound| {
+                let path = format!("{}.{}", bound.section, bound.key);
+                Some((path, bound.ceiling?.to_string()))
+            })
+            .collect();
+        plan.origin.forced = ceilings == Ceilings::Exceed;
+        Ok(plan)
+    }
+
+    /// Who spoke last of each setting of the effective plan.
+    fn spoken(
+        &self,
+        effective: &Plan,
+        defaults: &DefaultsFile,
+        environment: Option<(&EnvironmentFile, &str)>,
+    ) -> BTreeMap<String, String> {
+        let with = |environment: Option<&EnvironmentFile>| {
+            let mut plan = self.clone();
+            plan.limits = self.limits_in(defaults, environment);
+            plan.backfill = self.backfill_in(defaults);
+            plan
+        };
+        let (without, within) = (with(None), with(environment.map(|(file, _)| file)));
+        let silent = Plan {
+            limits: Limits::default(),
+            backfill: BackfillOptions::default(),
+            ..self.clone()
+        };
+        let place = |name: &str| format!("environment {name}");
+        let mut spoken = BTreeMap::new();
+        for (section, key) in BOUNDS {
+            let path = format!("{section}.{key}");
+            let who = if effective.amount(key) != within.amount(key) {
+                "ceiling".to_owned()
+            } else if let Some((_, name)) = environment
+                && within.amount(key) != without.amount(key)
+            {
+                place(name)
+            } else if self.origin.wrote(&path) {
+                "plan".to_owned()
+            } else if without.amount(key) != silent.amount(key) {
+                "pontoon.yaml".to_owned()
+            } else {
+                continue;
+            };
+            spoken.insert(path, who);
+        }
+        for signal in effective.throttle.keys() {
+            let over = environment.filter(|(file, _)| {
+                file.throttle
+                    .as_ref()
+                    .is_some_and(|throttle| throttle.contains_key(signal))
+            });
+            let who = match over {
+                Some((_, name)) => place(name),
+                None if self.throttle.contains_key(signal) => "plan".to_owned(),
+                None => "pontoon.yaml".to_owned(),
+            };
+            spoken.insert(format!("throttle.{signal}"), who);
+        }
+        spoken
     }
 
     fn limits_in(&self, defaults: &DefaultsFile, environment: Option<&EnvironmentFile>) -> Limits {

@@ -76,6 +76,13 @@ pub struct Plan {
 pub struct Origin {
     source: SourceText,
     spans: BTreeMap<String, Span>,
+    /// Who said what holds, by path (`limits.max_batch_rows`): see
+    /// [`Origin::settings`].
+    settings: BTreeMap<String, String>,
+    /// Ceilings by path, as they are written.
+    ceilings: BTreeMap<String, String>,
+    /// Somebody answered for passing the ceilings.
+    forced: bool,
 }
 
 impl Origin {
@@ -96,12 +103,31 @@ impl Origin {
         Self {
             source: source.clone(),
             spans,
+            ..Self::default()
         }
     }
 
     /// Did the plan write this key? `limits.max_lock_duration`, `gates`.
     pub fn wrote(&self, key: &str) -> bool {
         self.spans.contains_key(key)
+    }
+
+    /// For each limit, backfill option and signal that somebody spoke of, by
+    /// its path: `plan`, `pontoon.yaml`, `environment NAME` or `ceiling`.
+    /// Empty before [`Plan::effective`].
+    pub fn settings(&self) -> &BTreeMap<String, String> {
+        &self.settings
+    }
+
+    /// The ceilings that held for the plan, by path. Empty before
+    /// [`Plan::effective`].
+    pub fn ceilings(&self) -> &BTreeMap<String, String> {
+        &self.ceilings
+    }
+
+    /// May what is set pass the ceilings?
+    pub fn is_forced(&self) -> bool {
+        self.forced
     }
 }
 

@@ -45,6 +45,25 @@ pub struct Budget {
     pub max_lock_duration: Duration,
     /// Total wait for a moment without conflicting locks.
     pub lock_patience: Duration,
+    /// Settings that may change while the step waits; they go before the
+    /// values above.
+    pub live: Option<tokio::sync::watch::Receiver<Settings>>,
+}
+
+impl Budget {
+    /// From queueing to release, as it holds now.
+    pub fn max_lock_duration(&self) -> Duration {
+        self.live.as_ref().map_or(self.max_lock_duration, |live| {
+            live.borrow().limits.max_lock_duration
+        })
+    }
+
+    /// Total wait for a moment without conflicting locks, as it holds now.
+    pub fn lock_patience(&self) -> Duration {
+        self.live.as_ref().map_or(self.lock_patience, |live| {
+            live.borrow().limits.lock_patience
+        })
+    }
 }
 
 /// Forward, or back.
@@ -121,13 +140,14 @@ pub trait Database: Clone + Send + Sync + 'static {
         ttl: Duration,
     ) -> impl Future<Output = Result<Acquired, DbError>> + Send;
 
-    /// Prolongs the lease, and leaves behind what `status` shows elsewhere.
+    /// Prolongs the lease, leaves behind what `status` shows elsewhere, and
+    /// brings back what operators asked for.
     fn renew(
         &self,
         fence: &Fence,
         ttl: Duration,
         live: &Live,
-    ) -> impl Future<Output = Result<(), DbError>> + Send;
+    ) -> impl Future<Output = Result<Beat, DbError>> + Send;
 
     /// Gives the lease back.
     fn release(&self, fence: &Fence) -> impl Future<Output = Result<(), DbError>> + Send;
@@ -199,12 +219,13 @@ pub trait Database: Clone + Send + Sync + 'static {
     /// own. Nothing is connected yet.
     fn sampler(&self, run: Uuid) -> Self::Sampler;
 
-    /// Writes an operator's command (needs no lease).
+    /// Writes an operator's command (needs no lease), with who gave it from
+    /// where.
     fn command(
         &self,
         run: Uuid,
         command: &Command,
-        by: &str,
+        by: &Holder,
     ) -> impl Future<Output = Result<(), DbError>> + Send;
 
     /// Events of a run, oldest first.

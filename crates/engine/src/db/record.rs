@@ -87,6 +87,37 @@ pub struct Settings {
     pub gates: Vec<Gate>,
 }
 
+/// What plan and environment said at the last `run`: what live settings lie over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Base {
+    /// What holds where nothing was set live.
+    pub settings: Settings,
+    /// Who said so, by path (`limits.max_batch_rows`): `plan`,
+    /// `pontoon.yaml`, `environment NAME`, `ceiling`. Nothing for what
+    /// nobody spoke of.
+    pub origins: BTreeMap<String, String>,
+    /// Ceilings of `pontoon.yaml`, by path.
+    pub ceilings: BTreeMap<String, String>,
+    /// That `run` was given `--force`.
+    pub forced: bool,
+}
+
+/// A setting that an operator made while the run went on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveSetting {
+    /// As [`crate::setting::canonical`] names it.
+    pub key: String,
+    /// As it was typed.
+    pub value: String,
+    /// Who set it.
+    pub by: String,
+    /// When, RFC 3339 on the database's clock.
+    pub at: String,
+    /// With `--force`, above its ceiling.
+    #[serde(default)]
+    pub forced: bool,
+}
+
 /// What a new run is made of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewRun {
@@ -117,8 +148,14 @@ pub struct NewRun {
 /// A stored run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunRecord {
-    /// What it was made of.
+    /// What it was made of; its settings are those that hold now.
     pub new: NewRun,
+    /// What its settings are without the live ones.
+    pub base: Base,
+    /// Settings made while it went on.
+    pub live_settings: Vec<LiveSetting>,
+    /// Counts commands.
+    pub revision: i64,
     /// Where it is.
     pub state: RunState,
     /// The phase it is in.
@@ -222,6 +259,13 @@ pub struct Holder {
     pub user: String,
 }
 
+impl Holder {
+    /// As messages name it: `deploy@ci-7, pid 4121`.
+    pub fn name(&self) -> String {
+        format!("{}@{}, pid {}", self.user, self.host, self.pid)
+    }
+}
+
 /// Which runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunFilter {
@@ -271,8 +315,9 @@ pub struct RunChange {
     pub reason: Option<Option<String>>,
     /// New error.
     pub error: Option<Option<StoredError>>,
-    /// New settings.
-    pub settings: Option<Settings>,
+    /// What plan and environment say now. Live settings stay over it, but for
+    /// those about which it says something new.
+    pub base: Option<Base>,
     /// Lift an operator's pause.
     pub lift_pause: bool,
     /// Stored with it.
@@ -522,6 +567,9 @@ pub enum Command {
         key: String,
         /// The value.
         value: String,
+        /// Above its ceiling, if need be.
+        #[serde(default)]
+        force: bool,
     },
     /// Let no signal hold the run for some time, counted on the database's
     /// clock from when the command is written.
@@ -529,6 +577,26 @@ pub enum Command {
         /// Seconds; 0 ends an earlier command.
         seconds: u64,
     },
+    /// Go back to what plan and environment say of a setting.
+    Unset {
+        /// `batch-rows`, `workers`, …
+        key: String,
+    },
+    /// Ask the holder to let go, so that whoever asks can take the run back.
+    /// Lifts a pause: who rolls back wants it to move.
+    Rollback,
+}
+
+/// What a heartbeat brings back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beat {
+    /// Counts commands: when it has changed, the run is read again.
+    pub revision: i64,
+    /// Who asks for a pause.
+    pub pause_requested: Option<String>,
+    /// Who asks the holder to let go, within the last minute, as
+    /// [`Holder::name`] has it.
+    pub stop_requested: Option<String>,
 }
 
 /// A stored event.

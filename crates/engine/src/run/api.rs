@@ -56,6 +56,11 @@ pub enum Ending {
         /// Who.
         by: String,
     },
+    /// Somebody else asked for the run, to take it back.
+    Relieved {
+        /// Who.
+        by: String,
+    },
 }
 
 /// Why a sitting failed.

@@ -22,8 +22,8 @@ use super::observe::Observer;
 
 /// How long a term lasts without renewal.
 pub(crate) const TTL: Duration = Duration::from_secs(15);
-/// How often it is renewed.
-const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How often it is renewed, and operators are heard: three short messages.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 /// The first renewal comes sooner: whoever looks shall see something move.
 const FIRST_BEAT: Duration = Duration::from_millis(250);
 /// The last one, which tells what the sitting did, may take this long.
@@ -31,16 +31,35 @@ const LAST_BEAT: Duration = Duration::from_secs(2);
 /// When local trust ends, counted from the last renewal.
 pub(crate) const TRUST: Duration = Duration::from_secs(12);
 
+/// How a lease is to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// When nobody has it.
+    Free,
+    /// Its holder has been asked to let go.
+    Asked,
+}
+
+/// How long a holder that was asked may take to let go. It hears of it within
+/// a second or two, and ends what it can end; a term runs out before this.
+const GRACE: Duration = Duration::from_secs(30);
+
 /// Takes the lease. A holder on another machine that may be dead is given its
-/// term to show a sign of life; one that is known to live is named at once.
+/// term to show a sign of life; one that is known to live is named at once,
+/// unless it was asked to let go.
 pub(crate) async fn acquire<D: Database>(
     db: &D,
     run: uuid::Uuid,
     holder: &Holder,
+    claim: Claim,
     sink: &Sink,
     cancel: &CancellationToken,
 ) -> Result<Acquired, DbError> {
-    let patience = Instant::now() + TTL + HEARTBEAT;
+    let patience = match claim {
+        Claim::Free => TTL + HEARTBEAT,
+        Claim::Asked => GRACE,
+    };
+    let until = Instant::now() + patience;
     let mut told = false;
     loop {
         let error = match db.acquire(run, holder, TTL).await {
@@ -55,20 +74,32 @@ pub(crate) async fn acquire<D: Database>(
             .first()
             .and_then(|run| run.holder.as_ref())
             .is_some_and(|held| held.boot == holder.boot);
-        if nearby || Instant::now() >= patience {
-            return Err(error);
-        }
+        let is_late = Instant::now() >= until;
+        let pause = match claim {
+            Claim::Free if nearby || is_late => return Err(error),
+            Claim::Asked if is_late => {
+                return Err(error.hint(
+                    "It was asked to let go and has not done so: stop that process, then type this again.",
+                ));
+            }
+            Claim::Free => Duration::from_secs(1),
+            Claim::Asked => Duration::from_millis(200),
+        };
         if !told {
             told = true;
+            let what = match claim {
+                Claim::Free => "for its term to end",
+                Claim::Asked => "for it to let go, as it was asked to",
+            };
             sink.emit(Event::Warning {
                 message: format!(
-                    "The run is held by {other}. Waiting up to {} s for its term to end.",
-                    TTL.as_secs()
+                    "The run is held by {other}. Waiting up to {} s {what}.",
+                    patience.as_secs()
                 ),
             });
         }
         tokio::select! {
-            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            () = tokio::time::sleep(pause) => {}
             () = cancel.cancelled() => return Err(error),
         }
     }
@@ -86,6 +117,10 @@ pub(crate) struct Kept {
     pub(crate) why: Arc<OnceLock<DbError>>,
     /// Cancelled when an operator asks for a pause.
     pub(crate) paused: CancellationToken,
+    /// Cancelled when somebody asks for the run itself.
+    pub(crate) relieved: CancellationToken,
+    /// Who asks for it; set before.
+    pub(crate) by: Arc<OnceLock<String>>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
@@ -94,6 +129,7 @@ pub(crate) struct Kept {
 pub(crate) fn keep<D: Database>(
     db: &D,
     fence: Fence,
+    holder: &Holder,
     settings: Settings,
     observer: Arc<Observer>,
     sink: Sink,
@@ -105,21 +141,27 @@ pub(crate) fn keep<D: Database>(
         lost: CancellationToken::new(),
         why: Arc::default(),
         paused: CancellationToken::new(),
+        relieved: CancellationToken::new(),
+        by: Arc::default(),
         stop: CancellationToken::new(),
         task: tokio::spawn(async {}),
     };
-    let task = tokio::spawn(heartbeat(
-        db.clone(),
+    let heart = Heart {
+        db: db.clone(),
         fence,
-        sender,
+        us: holder.name(),
+        settings: sender,
+        revision: None,
         observer,
         sink,
-        kept.lost.clone(),
-        Arc::clone(&kept.why),
-        kept.paused.clone(),
-        kept.stop.clone(),
-    ));
-    kept.task = task;
+        lost: kept.lost.clone(),
+        why: Arc::clone(&kept.why),
+        paused: kept.paused.clone(),
+        relieved: kept.relieved.clone(),
+        by: Arc::clone(&kept.by),
+        stop: kept.stop.clone(),
+    };
+    kept.task = tokio::spawn(heart.beat());
     kept
 }
 
@@ -155,80 +197,96 @@ impl Drop for Kept {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "a task owns all it touches")]
-async fn heartbeat<D: Database>(
+/// The task that renews a lease.
+struct Heart<D> {
     db: D,
     fence: Fence,
+    /// [`Holder::name`] of this process: what it asked for itself it has.
+    us: String,
     settings: watch::Sender<Settings>,
+    /// Of the settings that were sent last.
+    revision: Option<i64>,
     observer: Arc<Observer>,
     sink: Sink,
     lost: CancellationToken,
     why: Arc<OnceLock<DbError>>,
     paused: CancellationToken,
+    relieved: CancellationToken,
+    by: Arc<OnceLock<String>>,
     stop: CancellationToken,
-) {
-    let mut trusted_since = Instant::now();
-    let mut pause = FIRST_BEAT;
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = stop.cancelled() => break,
-        }
-        pause = HEARTBEAT;
-        let before = Instant::now();
-        let deadline = trusted_since + TRUST;
-        let beat = async {
-            db.renew(&fence, TTL, &observer.live()).await?;
-            let stored = db.runs(&RunFilter::Id(fence.run)).await?;
-            Ok::<_, DbError>(stored.into_iter().next())
-        };
-        let outcome = tokio::select! {
-            outcome = tokio::time::timeout_at(deadline, beat) => outcome,
-            () = stop.cancelled() => break,
-        };
-        match outcome {
-            Ok(Ok(stored)) => {
-                trusted_since = before;
-                let Some(run) = stored else { continue };
-                if run.pause_requested.is_some() && !paused.is_cancelled() {
-                    paused.cancel();
+}
+
+impl<D: Database> Heart<D> {
+    async fn beat(mut self) {
+        let mut trusted_since = Instant::now();
+        let mut pause = FIRST_BEAT;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.stop.cancelled() => break,
+            }
+            pause = HEARTBEAT;
+            let before = Instant::now();
+            let deadline = trusted_since + TRUST;
+            let stop = self.stop.clone();
+            let outcome = tokio::select! {
+                outcome = tokio::time::timeout_at(deadline, self.once()) => outcome,
+                () = stop.cancelled() => break,
+            };
+            match outcome {
+                Ok(Ok(())) => trusted_since = before,
+                Ok(Err(error)) if error.kind == ErrorKind::Fenced => return self.lose(fenced()),
+                Ok(Err(error)) if error.kind == ErrorKind::ServerChanged => {
+                    return self.lose(error);
                 }
-                settings.send_if_modified(|now| {
-                    let changed = *now != run.new.settings;
-                    if changed {
-                        now.clone_from(&run.new.settings);
-                    }
-                    changed
-                });
-            }
-            Ok(Err(error)) if error.kind == ErrorKind::Fenced => {
-                why.get_or_init(fenced);
-                lost.cancel();
-                return;
-            }
-            Ok(Err(error)) if error.kind == ErrorKind::ServerChanged => {
-                why.get_or_init(|| error);
-                lost.cancel();
-                return;
-            }
-            Ok(Err(error)) if Instant::now() < deadline => {
-                sink.emit(Event::Retrying {
+                Ok(Err(error)) if Instant::now() < deadline => self.sink.emit(Event::Retrying {
                     error: format!("renew the lease: {error}"),
                     after_ms: u64::try_from(HEARTBEAT.as_millis()).unwrap_or(u64::MAX),
-                });
-            }
-            Ok(Err(_)) | Err(_) => {
-                why.get_or_init(out_of_reach);
-                lost.cancel();
-                return;
+                }),
+                Ok(Err(_)) | Err(_) => return self.lose(out_of_reach()),
             }
         }
+        // `status` shows this until the next sitting begins.
+        let live = self.observer.live();
+        let renewed = self.db.renew(&self.fence, TTL, &live);
+        let last = tokio::time::timeout(LAST_BEAT, renewed).await;
+        if !matches!(last, Ok(Ok(_))) {
+            tracing::debug!("the last heartbeat was lost: {last:?}");
+        }
     }
-    // `status` shows this until the next sitting begins.
-    let live = observer.live();
-    let last = tokio::time::timeout(LAST_BEAT, db.renew(&fence, TTL, &live)).await;
-    if !matches!(last, Ok(Ok(()))) {
-        tracing::debug!("the last heartbeat was lost: {last:?}");
+
+    /// Renews the lease, and hears what operators ask for. The run itself is
+    /// read only when there is news.
+    async fn once(&mut self) -> Result<(), DbError> {
+        let live = self.observer.live();
+        let beat = self.db.renew(&self.fence, TTL, &live).await?;
+        if let Some(by) = beat.stop_requested.filter(|by| *by != self.us) {
+            self.by.get_or_init(|| by);
+            self.relieved.cancel();
+        }
+        if beat.pause_requested.is_some() {
+            self.paused.cancel();
+        }
+        if self.revision == Some(beat.revision) {
+            return Ok(());
+        }
+        let stored = self.db.runs(&RunFilter::Id(self.fence.run)).await?;
+        if let Some(run) = stored.into_iter().next() {
+            self.revision = Some(beat.revision);
+            self.settings.send_if_modified(|now| {
+                let changed = *now != run.new.settings;
+                if changed {
+                    now.clone_from(&run.new.settings);
+                }
+                changed
+            });
+        }
+        Ok(())
+    }
+
+    fn lose(&self, why: DbError) {
+        self.why.get_or_init(|| why);
+        self.lost.cancel();
     }
 }
 

@@ -23,8 +23,9 @@ use pontoon_core::step::{Action, Step, Undo};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::db::{Database, RunFilter, RunRecord, RunState, StepState};
+use crate::db::{Command, Database, RunFilter, RunRecord, RunState, StepState};
 use crate::event::{Sink, VerifyProgress};
+use crate::setting;
 
 use drive::Purpose;
 use start::Found;
@@ -32,8 +33,9 @@ use start::Found;
 pub use api::{Ending, RunError, RunOptions, Sitting};
 
 /// Starts the plan, or resumes its unfinished run. Limits, throttle and gates
-/// of the plan as it is now replace the stored ones; changed operations are
-/// refused with what changed.
+/// of the plan as it is now replace the stored ones, and live settings stay
+/// over them (see [`setting`]); changed operations are refused with what
+/// changed.
 ///
 /// # Errors
 /// See [`RunError`].
@@ -61,7 +63,12 @@ pub async fn run<D: Database>(
         });
     }
     let mut record = *record;
-    record.new.settings = start::settings(plan);
+    let base = start::base(plan);
+    let (kept, _) = setting::surviving(&record.base, &base, record.live_settings);
+    setting::admit(record.new.id, &base, &kept)?;
+    record.new.settings = setting::layered(&base, &kept);
+    record.live_settings = kept;
+    record.base = base;
     let sink = sink.of(record.new.id);
     let outcome = drive::sit(db, &record, Purpose::Forward, &options, &sink, &cancel).await?;
     Ok(Sitting {
@@ -71,7 +78,8 @@ pub async fn run<D: Database>(
 }
 
 /// Takes an unfinished run back: every write is kept, and the catalog is as
-/// it was before.
+/// it was before. A process that holds the run is asked to let go, and given
+/// some time for it; an operator's pause is lifted.
 ///
 /// # Errors
 /// [`RunError::State`] for a run that has completed or holds a step that
@@ -90,6 +98,7 @@ pub async fn rollback<D: Database>(
         });
     };
     let sink = sink.of(run);
+    db.command(run, &Command::Rollback, &options.holder).await?;
     let outcome = drive::sit(db, &record, Purpose::Back, &options, &sink, &cancel).await?;
     Ok(Sitting {
         run: Some(run),

@@ -8,7 +8,7 @@ use pontoon_core::step::{Action, LockMode, Step};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::db::{Database, NewRun, RunFilter, RunRecord, RunState, Settings, StepState};
+use crate::db::{Base, Database, NewRun, RunFilter, RunRecord, RunState, Settings, StepState};
 use crate::event::{Event, Sink};
 use crate::failpoint;
 
@@ -172,8 +172,17 @@ async fn create<D: Database>(db: &D, plan: &Plan, sink: &Sink) -> Result<Found, 
     Ok(Found::Run(Box::new(run)))
 }
 
-/// What of a plan may change between sittings.
-pub(crate) fn settings(plan: &Plan) -> Settings {
+/// What of a plan may change between sittings, with who said it.
+pub(crate) fn base(plan: &Plan) -> Base {
+    Base {
+        settings: settings(plan),
+        origins: plan.origin.settings().clone(),
+        ceilings: plan.origin.ceilings().clone(),
+        forced: plan.origin.is_forced(),
+    }
+}
+
+fn settings(plan: &Plan) -> Settings {
     Settings {
         limits: plan.limits.clone(),
         backfill: plan.backfill.clone(),

@@ -18,12 +18,14 @@ use pontoon_core::step::Phase;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::db::{Hold, OldWrites, RunRecord, RunState, StepRecord, StoredError};
+use crate::db::{
+    Hold, Holder, LiveSetting, OldWrites, RunRecord, RunState, StepRecord, StoredError,
+};
 
 use figures::{backfill, locks, step_status, verify};
-use words::{next, reason, waiting_for};
+use words::{next, reason, shown_state, waiting_for};
 
-pub use words::{describe_holder, shell_word};
+pub use words::shell_word;
 
 /// The version of the JSON form.
 pub const STATUS_SCHEMA: u32 = 1;
@@ -69,6 +71,8 @@ pub struct StatusRecord {
     pub throttle: Vec<Hold>,
     /// Until when an operator has switched the throttle off; `None`: it is on.
     pub throttle_off_until: Option<String>,
+    /// Settings that operators made while it went on, and that still hold.
+    pub live_settings: Vec<LiveSetting>,
     /// What the run's locks have cost others.
     pub locks: LockStatus,
     /// The last verify pass, over all tables; `None` before the first.
@@ -194,14 +198,14 @@ impl StatusRecord {
             plan: run.new.plan.clone(),
             version: run.new.version.clone(),
             database: run.database.clone(),
-            state: run.state.name(),
+            state: shown_state(run).name(),
             phase: run.phase.name(),
             gate: gate.map(Phase::name),
             waiting_for: waiting_for(run, gate, old_writes),
             reason: reason(run, gate),
             next: next(run, gate, old_writes, plan_file),
             error: run.error.clone(),
-            holder: run.holder.as_ref().map(describe_holder),
+            holder: run.holder.as_ref().map(Holder::name),
             epoch: run.epoch,
             started_at: run.started_at.clone(),
             finished_at: run.finished_at.clone(),
@@ -211,6 +215,7 @@ impl StatusRecord {
                 .throttle_off_until
                 .clone()
                 .filter(|_| !run.state.is_final()),
+            live_settings: run.live_settings.clone(),
             locks: locks(run, steps),
             verify: verify(run, steps),
             old_writes: OldWriteStatus {

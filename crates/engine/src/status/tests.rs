@@ -7,7 +7,7 @@ use pontoon_core::step::{
 };
 
 use super::*;
-use crate::db::{Holder, Live, NewRun, Settings, StepState};
+use crate::db::{Base, Holder, Live, NewRun, Settings, StepState};
 use crate::event::{BackfillProgress, VerifyProgress};
 
 fn users() -> TableName {
@@ -85,6 +85,16 @@ fn told() -> BackfillProgress {
 }
 
 fn run(state: RunState) -> RunRecord {
+    let settings = Settings {
+        limits: Limits::default(),
+        backfill: BackfillOptions::default(),
+        throttle: BTreeMap::new(),
+        gates: vec![Gate {
+            before: Phase::Contract,
+            message: Some("app 4.2 everywhere".into()),
+            old_writes_idle: Some(Duration::from_secs(900)),
+        }],
+    };
     RunRecord {
         new: NewRun {
             id: Uuid::from_u128(0x0193_5c1e_9a40_7000_8000_0000_0000_0001),
@@ -100,17 +110,16 @@ fn run(state: RunState) -> RunRecord {
             program_hash: String::new(),
             system_identifier: "7".into(),
             catalog_fingerprint: String::new(),
-            settings: Settings {
-                limits: Limits::default(),
-                backfill: BackfillOptions::default(),
-                throttle: BTreeMap::new(),
-                gates: vec![Gate {
-                    before: Phase::Contract,
-                    message: Some("app 4.2 everywhere".into()),
-                    old_writes_idle: Some(Duration::from_secs(900)),
-                }],
-            },
+            settings: settings.clone(),
         },
+        base: Base {
+            settings,
+            origins: BTreeMap::new(),
+            ceilings: BTreeMap::new(),
+            forced: false,
+        },
+        live_settings: Vec::new(),
+        revision: 0,
         state,
         phase: Phase::Backfill,
         gate: None,
@@ -230,6 +239,9 @@ fn an_operators_pause_is_lifted_by_resume_and_a_spent_budget_by_run() {
         Some("pontoon resume 01935c1e-9a40-7000-8000-000000000001")
     );
     assert_eq!(paused.reason.as_deref(), Some("paused by ada@desk"));
+    run.state = RunState::Waiting;
+    let shown = record(&run, &OldWrites::default());
+    assert_eq!(shown.state, "paused", "nobody held it when it was paused");
 }
 
 #[test]

@@ -4,17 +4,26 @@ use std::time::Duration;
 
 use pontoon_core::step::Phase;
 
-use crate::db::{Holder, OldWrites, RunRecord, RunState};
-
-/// As messages name a holder: `deploy@ci-7, pid 4121`.
-pub fn describe_holder(holder: &Holder) -> String {
-    format!("{}@{}, pid {}", holder.user, holder.host, holder.pid)
-}
+use crate::db::{OldWrites, RunRecord, RunState};
 
 fn is_approved(run: &RunRecord, gate: Phase) -> bool {
     run.approvals
         .iter()
         .any(|(approved, _, _)| *approved == gate)
+}
+
+/// The state as people see it: a run that an operator has paused while nobody
+/// held it is paused, too, and goes back to its own state when it is resumed.
+pub(super) fn shown_state(run: &RunRecord) -> RunState {
+    let is_paused = run.pause_requested.is_some() && run.holder.is_none();
+    match run.state {
+        RunState::Pending | RunState::Running | RunState::Waiting | RunState::Failed
+            if is_paused =>
+        {
+            RunState::Paused
+        }
+        state => state,
+    }
 }
 
 /// A gate's condition beside approval that does not hold yet.

@@ -152,6 +152,7 @@ impl Bed {
         let budget = Budget {
             max_lock_duration: Duration::from_millis(500),
             lock_patience: Duration::from_secs(30),
+            live: None,
         };
         bed.pg
             .act(&bed.fence, &steps[1], Direction::Do, &budget, &Sink::none())

@@ -336,7 +336,10 @@ async fn a_term_ends_with_its_server() {
     pg.update_run(&first, &change).await.expect("still there");
     for error in [
         promoted.update_run(&first, &change).await,
-        promoted.renew(&first, TTL, &Live::default()).await,
+        promoted
+            .renew(&first, TTL, &Live::default())
+            .await
+            .map(drop),
     ] {
         let error = error.expect_err("another server");
         assert_eq!(error.kind, ErrorKind::ServerChanged, "{error:?}");

@@ -5,8 +5,8 @@ use std::time::Duration;
 use pontoon_core::step::{Phase, Undo};
 use pontoon_engine::db::postgres::{SCHEMA_VERSION, init_sql};
 use pontoon_engine::db::{
-    Command, Database, Direction, ErrorKind, Fence, Live, RunChange, RunFilter, RunState,
-    StepChange, StepState, StoredError,
+    Base, Command, Database, Direction, ErrorKind, Fence, Holder, Live, RunChange, RunFilter,
+    RunState, StepChange, StepState, StoredError,
 };
 use pontoon_engine::event::Event;
 use pontoon_sandbox::TestDatabase;
@@ -110,6 +110,28 @@ async fn a_newer_schema_is_left_alone() {
         assert_eq!(error.kind, ErrorKind::Refused);
         assert!(error.message.contains("newer Pontoon"), "{error}");
     }
+}
+
+/// A schema of version 1, with a run in it, becomes one of today.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_schema_is_upgraded() {
+    let (database, pg) = fresh().await;
+    let run = new_run("p", program(vec![(sql("SELECT 1"), Undo::Nothing)]));
+    pg.create_run(&run).await.expect("create");
+    let client = database.client().await.expect("a client");
+    run_sql(
+        &client,
+        "ALTER TABLE pontoon.run DROP COLUMN base, DROP COLUMN live_settings,
+             DROP COLUMN revision, DROP COLUMN stop_requested, DROP COLUMN stop_requested_at;
+         UPDATE pontoon.meta SET version = 1",
+    )
+    .await;
+    let error = pg.runs(&RunFilter::All).await.expect_err("is older");
+    assert!(error.hints[0].contains("pontoon init"), "{error:?}");
+    pg.init(None).await.expect("upgrade");
+    let read = pg.runs(&RunFilter::All).await.expect("runs").remove(0);
+    assert_eq!(read.base.settings, run.settings);
+    assert_eq!(read.live_settings, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -303,6 +325,152 @@ async fn whoever_lost_the_lease_writes_nothing() {
     assert_eq!(stranger.step(1).await.state, StepState::Pending);
 }
 
+fn person(name: &str) -> Holder {
+    Holder {
+        host: "desk".into(),
+        pid: 7,
+        boot: "b".into(),
+        user: name.into(),
+    }
+}
+
+/// Live settings lie over what plan and environment say, until these say
+/// something new about them.
+#[tokio::test(flavor = "multi_thread")]
+async fn live_settings_lie_over_the_base() {
+    let (_database, pg) = fresh().await;
+    let run = new_run("p", program(vec![(sql("SELECT 1"), Undo::Nothing)]));
+    pg.create_run(&run).await.expect("create");
+    let read = async || {
+        pg.runs(&RunFilter::Id(run.id))
+            .await
+            .expect("runs")
+            .remove(0)
+    };
+    let fence = pg
+        .acquire(run.id, &elsewhere("a"), TTL)
+        .await
+        .expect("acquire")
+        .fence;
+    let mut base = read().await.base;
+    base.ceilings
+        .insert("backfill.workers".to_owned(), "4".to_owned());
+    let sit = async |base: &Base| {
+        let change = RunChange {
+            base: Some(base.clone()),
+            ..RunChange::default()
+        };
+        pg.update_run(&fence, &change).await
+    };
+    sit(&base).await.expect("update");
+    let before = read().await.revision;
+    let set = async |key: &str, value: &str, force: bool| {
+        let command = Command::Set {
+            key: key.into(),
+            value: value.into(),
+            force,
+        };
+        pg.command(run.id, &command, &person("ann")).await
+    };
+    set("workers", "3", false).await.expect("set");
+    set("limits.max_batch_rows", "50", false)
+        .await
+        .expect("set");
+    set("throttle.blocked_sessions", "7", false)
+        .await
+        .expect("set");
+    let now = read().await;
+    assert_eq!(now.revision, before + 3, "each command counts");
+    assert_eq!(now.new.settings.backfill.workers, 3);
+    assert_eq!(now.new.settings.limits.max_batch_rows, 50);
+    assert_eq!(now.new.settings.throttle["blocked_sessions"], "7");
+    assert_eq!(now.base.settings, run.settings);
+    assert_eq!(now.live_settings[0].by, "ann@desk");
+
+    let error = set("workers", "5", false).await.expect_err("the ceiling");
+    assert_eq!(error.kind, ErrorKind::Refused);
+    assert!(error.message.contains("ceiling of 4"), "{error}");
+    set("workers", "5", true).await.expect("somebody answers");
+
+    // The next `run` says the same about two of them, and something new
+    // about the third.
+    base.settings.limits.max_batch_rows = 80;
+    sit(&base).await.expect("update");
+    let now = read().await;
+    assert_eq!(now.new.settings.backfill.workers, 5);
+    assert_eq!(now.new.settings.limits.max_batch_rows, 80);
+    assert_eq!(now.new.settings.throttle["blocked_sessions"], "7");
+    let warned = pg.events(run.id).await.expect("events").pop();
+    let Some(Event::Warning { message }) = warned.map(|stored| stored.event) else {
+        panic!("nobody was told that max-batch-rows was dropped");
+    };
+    assert!(
+        message.contains("max-batch-rows 50 of ann@desk"),
+        "{message}"
+    );
+
+    let unset = Command::Unset {
+        key: "workers".into(),
+    };
+    pg.command(run.id, &unset, &person("ann"))
+        .await
+        .expect("unset");
+    assert_eq!(
+        read().await.new.settings.backfill.workers,
+        run.settings.backfill.workers
+    );
+
+    // A ceiling that came later stops the next `run`, until somebody decides.
+    set("workers", "4", false).await.expect("set");
+    base.ceilings
+        .insert("backfill.workers".to_owned(), "2".to_owned());
+    let error = sit(&base).await.expect_err("above the new ceiling");
+    assert_eq!(error.kind, ErrorKind::Refused);
+    assert!(error.hints[0].contains("--unset workers"), "{error:?}");
+    base.forced = true;
+    sit(&base).await.expect("somebody answers");
+}
+
+/// Whoever wants to take a run back asks its holder to let go.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_hears_that_it_shall_let_go() {
+    let (_database, pg) = fresh().await;
+    let run = new_run("p", program(vec![(sql("SELECT 1"), Undo::Nothing)]));
+    pg.create_run(&run).await.expect("create");
+    let rollback = async || {
+        pg.command(run.id, &Command::Rollback, &person("ann"))
+            .await
+            .expect("rollback");
+    };
+    // Nobody holds it: nobody has to be asked.
+    rollback().await;
+    let fence = pg
+        .acquire(run.id, &elsewhere("a"), TTL)
+        .await
+        .expect("acquire")
+        .fence;
+    let beat = async || {
+        pg.renew(&fence, TTL, &Live::default())
+            .await
+            .expect("renew")
+    };
+    assert_eq!(beat().await.stop_requested, None);
+    pg.command(run.id, &Command::Pause, &person("bob"))
+        .await
+        .expect("pause");
+    assert_eq!(beat().await.pause_requested.as_deref(), Some("bob@desk"));
+    rollback().await;
+    let heard = beat().await;
+    assert_eq!(heard.stop_requested.as_deref(), Some("ann@desk, pid 7"));
+    assert_eq!(heard.pause_requested, None, "a rollback is to move");
+    let change = RunChange {
+        state: Some(RunState::RollingBack),
+        ..RunChange::default()
+    };
+    pg.update_run(&fence, &change).await.expect("update");
+    assert_eq!(beat().await.stop_requested, None, "it came for the run");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_need_no_lease_and_are_audited() {
     let (_database, pg) = fresh().await;
@@ -314,21 +482,21 @@ async fn commands_need_no_lease_and_are_audited() {
             .expect("runs")
             .remove(0)
     };
-    pg.command(run.id, &Command::Pause, "ann@desk")
+    pg.command(run.id, &Command::Pause, &person("ann"))
         .await
         .expect("pause");
     assert_eq!(read().await.pause_requested.as_deref(), Some("ann@desk"));
-    pg.command(run.id, &Command::Resume, "bob@desk")
+    pg.command(run.id, &Command::Resume, &person("bob"))
         .await
         .expect("resume");
     assert_eq!(read().await.pause_requested, None);
     let approve = Command::Approve {
         gate: Phase::Contract,
     };
-    pg.command(run.id, &approve, "ann@desk")
+    pg.command(run.id, &approve, &person("ann"))
         .await
         .expect("approve");
-    pg.command(run.id, &approve, "bob@desk")
+    pg.command(run.id, &approve, &person("bob"))
         .await
         .expect("again");
     let approvals = read().await.approvals;
@@ -340,8 +508,9 @@ async fn commands_need_no_lease_and_are_audited() {
     let set = |key: &str, value: &str| Command::Set {
         key: key.into(),
         value: value.into(),
+        force: false,
     };
-    pg.command(run.id, &set("max-lock-duration", "200ms"), "ann@desk")
+    pg.command(run.id, &set("max-lock-duration", "200ms"), &person("ann"))
         .await
         .expect("set");
     assert_eq!(
@@ -349,7 +518,7 @@ async fn commands_need_no_lease_and_are_audited() {
         Duration::from_millis(200)
     );
     let error = pg
-        .command(run.id, &set("wrokers", "2"), "ann@desk")
+        .command(run.id, &set("wrokers", "2"), &person("ann"))
         .await
         .expect_err("misspelled");
     assert_eq!(error.kind, ErrorKind::Refused);
@@ -361,8 +530,13 @@ async fn commands_need_no_lease_and_are_audited() {
         .into_iter()
         .skip_while(|stored| matches!(stored.event, Event::RunStarted { .. }))
         .map(|stored| match stored.event {
-            Event::Command { command, by } => format!("{by}: {command}"),
-            Event::GateApproved { gate, by } => format!("{by}: approve {}", gate.name()),
+            Event::Command { command, by, from } => {
+                let from = from.expect("it is known from where");
+                assert_eq!((from.host.as_str(), from.pid), ("desk", 7));
+                assert!(!from.role.is_empty());
+                format!("{by}: {command}")
+            }
+            Event::GateApproved { gate, by, .. } => format!("{by}: approve {}", gate.name()),
             other => panic!("unexpected {other:?}"),
         })
         .collect();
@@ -377,7 +551,7 @@ async fn commands_need_no_lease_and_are_audited() {
     );
 
     let error = pg
-        .command(Uuid::now_v7(), &Command::Pause, "ann")
+        .command(Uuid::now_v7(), &Command::Pause, &person("ann"))
         .await
         .expect_err("no run");
     assert_eq!(error.kind, ErrorKind::Refused);
@@ -392,7 +566,7 @@ async fn commands_need_no_lease_and_are_audited() {
     };
     pg.update_run(&fence, &done).await.expect("update");
     let error = pg
-        .command(run.id, &Command::Pause, "ann")
+        .command(run.id, &Command::Pause, &person("ann"))
         .await
         .expect_err("is finished");
     assert_eq!(error.kind, ErrorKind::Refused);

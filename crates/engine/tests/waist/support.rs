@@ -150,6 +150,7 @@ impl Held {
             budget: Budget {
                 max_lock_duration: Duration::from_millis(500),
                 lock_patience: Duration::from_secs(60),
+                live: None,
             },
             events: Arc::default(),
         }

@@ -41,9 +41,9 @@ use self::connect::{ConnectOptions, Pool, Purpose};
 use self::lookout::Lookout;
 use self::session::Session;
 use super::{
-    Acquired, ActReport, BatchReport, BatchRequest, Budget, Command, Database, DbError, Direction,
-    Fence, Holder, Live, NewRun, OldWrites, RangeRecord, RunChange, RunFilter, RunRecord, Scan,
-    StepChange, StepRecord, StoredEvent, VerifyReport, VerifyRequest,
+    Acquired, ActReport, BatchReport, BatchRequest, Beat, Budget, Command, Database, DbError,
+    Direction, Fence, Holder, Live, NewRun, OldWrites, RangeRecord, RunChange, RunFilter,
+    RunRecord, Scan, StepChange, StepRecord, StoredEvent, VerifyReport, VerifyRequest,
 };
 use crate::event::{Event, Sink};
 
@@ -262,7 +262,7 @@ impl Database for Postgres {
         store::lease::acquire(self, run, holder, ttl).await
     }
 
-    async fn renew(&self, fence: &Fence, ttl: Duration, live: &Live) -> Result<(), DbError> {
+    async fn renew(&self, fence: &Fence, ttl: Duration, live: &Live) -> Result<Beat, DbError> {
         let pools = self.pools();
         pools.lookout.look(&self.inner.options, fence)?;
         store::lease::renew(self, fence, ttl, live).await
@@ -324,7 +324,7 @@ impl Database for Postgres {
         Signals::new(self, run)
     }
 
-    async fn command(&self, run: Uuid, command: &Command, by: &str) -> Result<(), DbError> {
+    async fn command(&self, run: Uuid, command: &Command, by: &Holder) -> Result<(), DbError> {
         store::command::command(self, run, command, by).await
     }
 

@@ -25,8 +25,8 @@ impl<D: Database> Driver<'_, D> {
         })
         .await?;
         loop {
-            if self.cancel.is_cancelled() {
-                return Ok(Ending::Interrupted);
+            if let Some(stop) = self.stopped() {
+                return self.ending_of(stop).await;
             }
             let steps = self.db.steps(self.run).await?;
             match transition::next_back(&steps) {
@@ -46,8 +46,8 @@ impl<D: Database> Driver<'_, D> {
                     self.mark(&steps[step], StepState::Undone, None).await?;
                 }
                 Back::Action { step, action } => {
-                    if self.undo(&steps[step], action).await?.is_some() {
-                        return Ok(Ending::Interrupted);
+                    if let Some(stop) = self.undo(&steps[step], action).await? {
+                        return self.ending_of(stop).await;
                     }
                 }
             }

@@ -118,11 +118,16 @@ impl<D: Database> Driver<'_, D> {
     async fn approve_beforehand(&self, record: &RunRecord) -> Result<(), RunError> {
         for gate in &self.options.approve {
             if !record.approvals.iter().any(|(known, _, _)| known == gate) {
-                let by = format!("{}@{}", self.options.holder.user, self.options.holder.host);
+                let holder = &self.options.holder;
                 self.db
-                    .command(self.run, &Command::Approve { gate: *gate }, &by)
+                    .command(self.run, &Command::Approve { gate: *gate }, holder)
                     .await?;
-                self.sink.emit(Event::GateApproved { gate: *gate, by });
+                let by = format!("{}@{}", holder.user, holder.host);
+                self.sink.emit(Event::GateApproved {
+                    gate: *gate,
+                    by,
+                    from: None,
+                });
             }
         }
         Ok(())
@@ -198,6 +203,7 @@ impl<D: Database> Driver<'_, D> {
             () = tokio::time::sleep(Duration::from_secs(1)) => Ok(None),
             () = self.cancel.cancelled() => Ok(Some(Ending::Interrupted)),
             () = self.kept.paused.cancelled() => self.ending_of(Stop::Paused).await.map(Some),
+            () = self.kept.relieved.cancelled() => self.ending_of(Stop::Relieved).await.map(Some),
             () = self.kept.lost.cancelled() => Err(lost().into()),
         }
     }

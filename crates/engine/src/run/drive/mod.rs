@@ -43,6 +43,7 @@ pub(crate) enum Purpose {
 pub(crate) struct Driver<'a, D> {
     db: &'a D,
     run: Uuid,
+    purpose: Purpose,
     options: &'a RunOptions,
     sink: Sink,
     cancel: CancellationToken,
@@ -56,6 +57,8 @@ enum Stop {
     Interrupted,
     /// An operator's pause.
     Paused,
+    /// Somebody else is to have the run.
+    Relieved,
 }
 
 /// The outcome of a sitting: its end, and the verify passes it made.
@@ -69,8 +72,8 @@ impl<D: Database> Driver<'_, D> {
         &self.kept.fence
     }
 
-    async fn work(&mut self, purpose: Purpose) -> Result<Ending, RunError> {
-        match purpose {
+    async fn work(&mut self) -> Result<Ending, RunError> {
+        match self.purpose {
             Purpose::Forward => self.forward().await,
             Purpose::Back => self.back().await,
             Purpose::Verify => self.verify_again().await,
@@ -80,11 +83,7 @@ impl<D: Database> Driver<'_, D> {
     /// Records why the sitting ended, unless the run belongs to another
     /// process now or the database is out of reach: then the record already
     /// says that `run` goes on.
-    async fn settle(
-        &self,
-        worked: Result<Ending, RunError>,
-        purpose: Purpose,
-    ) -> Result<Ending, RunError> {
+    async fn settle(&self, worked: Result<Ending, RunError>) -> Result<Ending, RunError> {
         if let Some(why) = self.kept.why.get() {
             return Err(why.clone().into());
         }
@@ -131,7 +130,7 @@ impl<D: Database> Driver<'_, D> {
             ) => return worked,
         };
         // A rollback that failed is still a rollback.
-        let state = match purpose {
+        let state = match self.purpose {
             Purpose::Back => RunState::RollingBack,
             Purpose::Forward | Purpose::Verify => state,
         };
@@ -166,6 +165,8 @@ impl<D: Database> Driver<'_, D> {
     fn stopped(&self) -> Option<Stop> {
         if self.cancel.is_cancelled() {
             Some(Stop::Interrupted)
+        } else if self.kept.relieved.is_cancelled() {
+            Some(Stop::Relieved)
         } else if self.kept.paused.is_cancelled() {
             Some(Stop::Paused)
         } else {
@@ -181,6 +182,14 @@ impl<D: Database> Driver<'_, D> {
                     .record()
                     .await?
                     .pause_requested
+                    .unwrap_or_else(|| "an operator".to_owned()),
+            },
+            Stop::Relieved => Ending::Relieved {
+                by: self
+                    .kept
+                    .by
+                    .get()
+                    .cloned()
                     .unwrap_or_else(|| "an operator".to_owned()),
             },
         })

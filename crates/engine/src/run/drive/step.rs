@@ -121,9 +121,10 @@ impl<D: Database> Driver<'_, D> {
     /// One token for all reasons to stop.
     pub(super) fn stop_token(&self) -> CancellationToken {
         let token = CancellationToken::new();
-        let (cancel, paused, lost, stop) = (
+        let (cancel, paused, relieved, lost, stop) = (
             self.cancel.clone(),
             self.kept.paused.clone(),
+            self.kept.relieved.clone(),
             self.kept.lost.clone(),
             token.clone(),
         );
@@ -131,6 +132,7 @@ impl<D: Database> Driver<'_, D> {
             tokio::select! {
                 () = cancel.cancelled() => {}
                 () = paused.cancelled() => {}
+                () = relieved.cancelled() => {}
                 () = lost.cancelled() => {}
                 () = stop.cancelled() => {}
             }
@@ -148,6 +150,7 @@ impl<D: Database> Driver<'_, D> {
         let budget = Budget {
             max_lock_duration: limits.max_lock_duration,
             lock_patience: limits.lock_patience,
+            live: Some(self.kept.settings.clone()),
         };
         // Between two attempts nothing is held, so the work can be dropped at
         // any point: an attempt that is under way ends on the server, where

@@ -92,7 +92,11 @@ async fn term<D: Database>(
     away: &mut Away,
 ) -> Result<Outcome, RunError> {
     let run = record.new.id;
-    let acquired = match lease::acquire(db, run, &options.holder, sink, cancel).await {
+    let claim = match purpose {
+        Purpose::Back => lease::Claim::Asked,
+        Purpose::Forward | Purpose::Verify => lease::Claim::Free,
+    };
+    let acquired = match lease::acquire(db, run, &options.holder, claim, sink, cancel).await {
         Ok(acquired) => acquired,
         Err(error) if away.epoch.is_some() && is_gone(db, run).await => {
             return Err(never_heard_of(run, &error).into());
@@ -120,12 +124,13 @@ async fn term<D: Database>(
     }
     // Limits, throttle and gates may change between sittings.
     let change = RunChange {
-        settings: before.is_none().then(|| record.new.settings.clone()),
+base: (before.is_none() && purpose == Purpose::Forward).then(|| record.base.clone()),
         ..RunChange::default()
     };
     let kept = lease::keep(
         db,
         acquired.fence,
+        &options.holder,
         record.new.settings.clone(),
         Arc::clone(&observer),
         sink.clone(),
@@ -133,6 +138,7 @@ async fn term<D: Database>(
     let mut driver = Driver {
         db,
         run,
+        purpose,
         options,
         sink: sink.clone(),
         cancel: cancel.clone(),
@@ -140,10 +146,10 @@ async fn term<D: Database>(
         verified: Vec::new(),
     };
     let worked = match db.update_run(driver.fence(), &change).await {
-        Ok(()) => driver.work(purpose).await,
+        Ok(()) => driver.work().await,
         Err(error) => Err(error.into()),
     };
-    let worked = driver.settle(worked, purpose).await;
+    let worked = driver.settle(worked).await;
     let Driver { kept, verified, .. } = driver;
     observer.close();
     if worked.as_ref().is_err_and(is_loss) {

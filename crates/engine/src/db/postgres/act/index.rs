@@ -361,7 +361,7 @@ async fn wait_for_builders(act: &Act<'_>, long: &Long, name: &str) -> Result<(),
     let prefix = format!("\"{}", prefix(act));
     let name = quote_ident(name);
     let ours = [long.pid, long.control_pid];
-    let budget = act.budget.max_lock_duration;
+    let budget = act.budget.max_lock_duration();
     let mut told = false;
     loop {
         let builders = long

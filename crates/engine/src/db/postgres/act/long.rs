@@ -110,8 +110,8 @@ SET LOCAL idle_in_transaction_session_timeout = '10s';
             name: &self.name,
             pooled: false,
         };
-        let budget = act.budget.max_lock_duration;
-        let often = (budget / 10).clamp(Duration::from_millis(20), Duration::from_millis(200));
+        let often = (act.budget.max_lock_duration() / 10)
+            .clamp(Duration::from_millis(20), Duration::from_millis(200));
         let mut work = std::pin::pin!(self.session.try_message(message));
         let mut gave_way: Option<Waiter> = None;
         let mut looked = Instant::now();
@@ -126,6 +126,7 @@ SET LOCAL idle_in_transaction_session_timeout = '10s';
                     tracing::debug!("progress could not be read: {error}");
                 }
             }
+            let budget = act.budget.max_lock_duration();
             match waiters(&self.control, self.pid).await {
                 Ok(waiting) => {
                     let long = waiting
@@ -159,7 +160,7 @@ SET LOCAL idle_in_transaction_session_timeout = '10s';
                 });
                 Ok(Outcome::Again {
                     blockers: vec![blocker(&waiter)],
-                    gap: budget * GAP,
+                    gap: act.budget.max_lock_duration() * GAP,
                 })
             }
             (Err(error), _) => Err(error),
@@ -211,7 +212,7 @@ impl<'a> Gaps<'a> {
         let act = self.act;
         let gap = gap.mul_f64(rand::rng().random_range(1.0..1.5));
         self.waited += gap;
-        let left = act.budget.lock_patience.saturating_sub(self.waited);
+        let left = act.budget.lock_patience().saturating_sub(self.waited);
         act.sink.emit(Event::LockWaiting {
             no: act.no,
             attempts: self.attempts,
@@ -225,7 +226,7 @@ impl<'a> Gaps<'a> {
                     "{}: it had to give way {} times within lock_patience ({})",
                     act.doing,
                     self.attempts,
-                    humantime::format_duration(act.budget.lock_patience)
+                    humantime::format_duration(act.budget.lock_patience())
                 ),
             )
             .hint("Run again at a quieter hour, or raise lock_patience."));

@@ -29,7 +29,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(800);
 
 /// Runs the text and records it.
 pub(super) async fn perform(act: &Act<'_>, text: &str) -> Result<ActReport, DbError> {
-    let wait = act.budget.max_lock_duration.min(LONGEST_WAIT);
+    let wait = act.budget.max_lock_duration().min(LONGEST_WAIT);
     let mut gaps = Gaps::new(act);
     loop {
         let long = Long::open(act).await?;

@@ -94,15 +94,17 @@ pub(crate) async fn perform(
     let control = database.own_session(Purpose::Watch).await?;
     let mut work = Worker::open(database, &control).await?;
     let mut readers = Readers::new(database);
-    let cap = budget
-        .max_lock_duration
-        .min(work.facts.deadlock_timeout.mul_f64(0.8));
-    let mut wait = FIRST_TRY.min(cap);
-    let mut patience = Patience::new(budget.lock_patience);
+    let longest = work.facts.deadlock_timeout.mul_f64(0.8);
+    let mut wait = FIRST_TRY;
+    let mut patience = Patience::new(budget.clone());
     let mut report = ActReport::default();
     let mut too_long = 0;
     let mut first_oid = None;
     loop {
+        // An operator may change the budget while we wait.
+        let hold = budget.max_lock_duration();
+        let cap = hold.min(longest);
+        wait = wait.min(cap);
         let mut locks = expand(&control, &guarded.locks).await?;
         if let Some(place) = locks.iter().position(|lock| Some(lock.oid) == first_oid) {
             locks[..=place].rotate_right(1);
@@ -127,7 +129,7 @@ pub(crate) async fn perform(
             guarded: &guarded,
             locks: &locks,
             wait,
-            hold: budget.max_lock_duration,
+            hold,
             name: &work.name,
             attempts: report.attempts,
             waited_ms: report.wait_ms,
@@ -171,10 +173,10 @@ pub(crate) async fn perform(
             Place::Step => {
                 too_long += 1;
                 if too_long >= TOO_LONG {
-                    let error = too_long_for(&guarded, budget, failure.error);
+                    let error = too_long_for(&guarded, hold, failure.error);
                     return work.give_up(&guarded, &report, error).await;
                 }
-                budget.max_lock_duration * GAP
+                hold * GAP
             }
         };
         if failure.place != Place::Rung {
@@ -215,13 +217,13 @@ async fn settle(
 }
 
 /// The step took longer than the whole budget, several times, with its locks.
-fn too_long_for(guarded: &Guarded<'_>, budget: &Budget, error: DbError) -> DbError {
+fn too_long_for(guarded: &Guarded<'_>, budget: Duration, error: DbError) -> DbError {
     DbError {
         kind: ErrorKind::Failed,
         message: format!(
             "{}: it needs its locks for longer than max_lock_duration ({})",
             guarded.doing,
-            humantime::format_duration(budget.max_lock_duration)
+            humantime::format_duration(budget)
         ),
         hints: vec![
             "Raise max_lock_duration, or look for what makes this statement slow (deferred triggers, event triggers, very many partitions).".into(),

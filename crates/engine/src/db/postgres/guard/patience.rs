@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Guarded;
 use super::locks::InTheWay;
-use crate::db::{ActReport, DbError, ErrorKind};
+use crate::db::{ActReport, Budget, DbError, ErrorKind};
 use crate::event::{Blocker, Event, Sink};
 
 /// How often the wait is told.
@@ -14,7 +14,7 @@ const TELL: Duration = Duration::from_secs(1);
 /// How long we wait in all, and who was seen in the way.
 pub(super) struct Patience {
     begun: Instant,
-    total: Duration,
+    budget: Budget,
     told: Option<Instant>,
     blockers: Vec<Blocker>,
     /// Since when each transaction has been seen, for those whose age is
@@ -23,10 +23,10 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    pub(super) fn new(total: Duration) -> Self {
+    pub(super) fn new(budget: Budget) -> Self {
         Self {
             begun: Instant::now(),
-            total,
+            budget,
             told: None,
             blockers: Vec::new(),
             seen: HashMap::new(),
@@ -34,7 +34,9 @@ impl Patience {
     }
 
     pub(super) fn left(&self) -> Duration {
-        self.total.saturating_sub(self.begun.elapsed())
+        self.budget
+            .lock_patience()
+            .saturating_sub(self.begun.elapsed())
     }
 
     /// The age of a holder's transaction, or for how long we have known it.
@@ -80,7 +82,7 @@ impl Patience {
         let mut message = format!(
             "{}: its locks were not to be had within lock_patience ({})",
             guarded.doing,
-            humantime::format_duration(self.total)
+            humantime::format_duration(self.budget.lock_patience())
         );
         for blocker in self.blockers.iter().take(3) {
             message.push_str("; ");

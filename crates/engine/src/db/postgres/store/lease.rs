@@ -33,7 +33,7 @@ use super::super::session::Session;
 use super::super::sqlstate::classify;
 use super::run::no_such;
 use super::wire::{self, WireHolder};
-use crate::db::{Acquired, DbError, ErrorKind, Fence, Holder, Live};
+use crate::db::{Acquired, Beat, DbError, ErrorKind, Fence, Holder, Live};
 
 /// How long a takeover waits for the transactions of the former holder.
 /// Above the idle limit of our short transactions and any batch's bound.
@@ -186,21 +186,22 @@ fn micros(ttl: Duration) -> f64 {
     ttl.as_secs_f64() * 1e6
 }
 
-/// Prolongs the lease, and leaves behind what `status` shows elsewhere.
+/// Prolongs the lease, leaves behind what `status` shows elsewhere, and brings
+/// back what operators asked for.
 pub(crate) async fn renew(
     database: &Postgres,
     fence: &Fence,
     ttl: Duration,
     live: &Live,
-) -> Result<(), DbError> {
+) -> Result<Beat, DbError> {
     const DOING: &str = "prolong the lease";
     let live = wire::to_value(live, "heartbeat")?;
     let micros = micros(ttl);
     let session = database.session().await?;
     session
         .transaction(&same_server(fence), DOING, async |client| {
-            let renewed = client
-                .execute_typed(
+            let row = client
+                .query_typed_opt(
                     include_str!("sql/renew_lease.sql"),
                     &[
                         (&fence.run, Type::UUID),
@@ -210,12 +211,13 @@ pub(crate) async fn renew(
                     ],
                 )
                 .await
-                .map_err(|error| classify(&error, DOING))?;
-            if renewed == 1 {
-                Ok(())
-            } else {
-                Err(fenced(fence))
-            }
+                .map_err(|error| classify(&error, DOING))?
+                .ok_or_else(|| fenced(fence))?;
+            Ok(Beat {
+                revision: row.get("revision"),
+                pause_requested: row.get("pause_requested"),
+                stop_requested: row.get("stop_requested"),
+            })
         })
         .await
 }

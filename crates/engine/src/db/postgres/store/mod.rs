@@ -15,6 +15,5 @@ pub(super) mod lease;
 pub(super) mod old_writes;
 pub(super) mod run;
 pub(crate) mod schema;
-mod setting;
 pub(super) mod step;
 pub(crate) mod wire;

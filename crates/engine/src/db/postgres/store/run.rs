@@ -12,9 +12,10 @@ use super::super::fence::fence_statement;
 use super::super::sqlstate::classify;
 use super::step::number;
 use super::wire::{self, WireError, WireHolder, WireRun, WireSettings, WireStep};
-use super::{event, schema};
-use crate::db::{DbError, ErrorKind, Fence, Live, NewRun, RunChange, RunFilter, RunRecord};
+use super::{command, event, schema};
+use crate::db::{Base, DbError, ErrorKind, Fence, Live, NewRun, RunChange, RunFilter, RunRecord};
 use crate::event::Event;
+use crate::setting;
 
 /// Runs, newest first.
 pub(crate) async fn runs(
@@ -54,6 +55,7 @@ async fn select(client: &Client, filter: &RunFilter) -> Result<Vec<RunRecord>, D
 fn record(row: &Row) -> Result<RunRecord, DbError> {
     let definition: WireRun = wire::from_value(row.get("definition"), "run")?;
     let settings: WireSettings = wire::from_value(row.get("settings"), "run's settings")?;
+    let (base, live_settings) = command::layers(row)?;
     let steps = match row.get::<_, Option<Value>>("steps") {
         Some(Value::Array(steps)) => steps
             .into_iter()
@@ -95,6 +97,9 @@ fn record(row: &Row) -> Result<RunRecord, DbError> {
             catalog_fingerprint: definition.catalog_fingerprint,
             settings: settings.read(),
         },
+        base,
+        live_settings,
+        revision: row.get("revision"),
         state: wire::run_state(row.get("state"))?,
         phase: wire::phase(row.get("phase"))?,
         gate: row
@@ -249,11 +254,6 @@ pub(crate) async fn update(
         Some(Some(error)) => Some(wire::to_value(&WireError::of(error), "error")?),
         _ => None,
     };
-    let settings = change
-        .settings
-        .as_ref()
-        .map(|settings| wire::to_value(&WireSettings::of(settings), "run's settings"))
-        .transpose()?;
     let session = database.session().await?;
     session
         .transaction(&fence_statement(fence), DOING, async |client| {
@@ -270,7 +270,6 @@ pub(crate) async fn update(
                         (&reason, Type::TEXT),
                         (&change.error.is_some(), Type::BOOL),
                         (&error, Type::JSONB),
-                        (&settings, Type::JSONB),
                         (&change.lift_pause, Type::BOOL),
                     ],
                 )
@@ -279,10 +278,34 @@ pub(crate) async fn update(
             if changed != 1 {
                 return Err(no_such(fence.run));
             }
+            if let Some(base) = &change.base {
+                rebase(client, fence.run, base).await?;
+            }
             if let Some(event) = &change.event {
                 event::insert(client, fence.run, event, None).await?;
             }
             Ok(())
         })
         .await
+}
+
+/// Puts a new base under the live settings. Those about which it says
+/// something new are dropped, and the history tells which.
+async fn rebase(client: &Client, run: Uuid, base: &Base) -> Result<(), DbError> {
+    let row = command::lock(client, run).await?;
+    let (old, live) = command::layers(&row)?;
+    let (kept, dropped) = setting::surviving(&old, base, live);
+    setting::admit(run, base, &kept)?;
+    command::store_layers(client, run, base, &kept).await?;
+    for over in dropped {
+        let message = format!(
+            "The live setting {} {} of {} no longer holds: plan or environment say {} now.",
+            over.key,
+            over.value,
+            over.by,
+            setting::value(&base.settings, &over.key)
+        );
+        event::insert(client, run, &Event::Warning { message }, None).await?;
+    }
+    Ok(())
 }

@@ -13,7 +13,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::db::{DbError, ErrorKind, Holder, NewRun, RunState, Settings, StepState, StoredError};
+use crate::db::{
+    Base, DbError, ErrorKind, Holder, NewRun, RunState, Settings, StepState, StoredError,
+};
 use crate::event::{EVENT_VERSION, Event};
 
 /// `run.definition`.
@@ -150,6 +152,38 @@ impl WireSettings {
                     old_writes_idle: gate.old_writes_idle_ms.map(Duration::from_millis),
                 })
                 .collect(),
+        }
+    }
+}
+
+/// `run.base`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct WireBase {
+    pub(super) wire: u32,
+    settings: WireSettings,
+    origins: BTreeMap<String, String>,
+    ceilings: BTreeMap<String, String>,
+    forced: bool,
+}
+
+impl WireBase {
+    pub(super) fn of(base: &Base) -> Self {
+        Self {
+            wire: WIRE_VERSION,
+            settings: WireSettings::of(&base.settings),
+            origins: base.origins.clone(),
+            ceilings: base.ceilings.clone(),
+            forced: base.forced,
+        }
+    }
+
+    pub(super) fn read(self) -> Base {
+        Base {
+            settings: self.settings.read(),
+            origins: self.origins,
+            ceilings: self.ceilings,
+            forced: self.forced,
         }
     }
 }

@@ -1,4 +1,14 @@
-UPDATE pontoon.lease
-SET expires_at = pg_catalog.clock_timestamp() + $3 * interval '1 microsecond',
-    live = $4
-WHERE run = $1 AND token = $2
+-- Brings back what operators asked for. Whoever asks for the run and does
+-- not come for it within a minute is not waited for any more.
+WITH renewed AS (
+    UPDATE pontoon.lease
+    SET expires_at = pg_catalog.clock_timestamp() + $3 * interval '1 microsecond',
+        live = $4
+    WHERE run = $1 AND token = $2
+    RETURNING run
+)
+SELECT r.revision, r.pause_requested,
+       CASE WHEN r.stop_requested_at > pg_catalog.clock_timestamp() - interval '1 minute'
+            THEN r.stop_requested END AS stop_requested
+FROM renewed
+JOIN pontoon.run r ON r.id = renewed.run

@@ -1,5 +1,5 @@
 -- $1 one run, $2 all of a plan, $3 only unfinished ones.
-SELECT r.id, r.plan, r.version, r.issue, r.definition, r.settings,
+SELECT r.id, r.plan, r.version, r.issue, r.definition, r.settings, r.base, r.live_settings, r.revision,
        r.state, r.phase, r.gate, r.reason, r.error, r.pause_requested, r.rows_affected,
        pg_catalog.to_char(r.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS started_at,
        pg_catalog.to_char(r.finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS finished_at,

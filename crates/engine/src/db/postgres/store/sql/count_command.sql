@@ -1,0 +1,1 @@
+UPDATE pontoon.run SET revision = revision + 1 WHERE id = $1
