@@ -221,6 +221,10 @@ pub(crate) fn surviving(
 /// # Errors
 /// [`ErrorKind::Refused`], naming the ceiling.
 pub(crate) fn below_ceiling(base: &Base, key: &str, given: &str) -> Result<(), DbError> {
+    let ask = "Set less, or use --force if you answer for it.";
+    if let Some(name) = signal_of(key) {
+        return signal_below_ceiling(base, name, key, given).map_err(|error| error.hint(ask));
+    }
     let path = SETTINGS
         .iter()
         .find(|setting| setting.key == key)
@@ -240,7 +244,26 @@ pub(crate) fn below_ceiling(base: &Base, key: &str, given: &str) -> Result<(), D
         ErrorKind::Refused,
         format!("`{key}` of {given} exceeds the ceiling of {ceiling} in pontoon.yaml"),
     )
-    .hint("Set less, or use --force if you answer for it."))
+    .hint(ask))
+}
+
+/// The same for a limit of a signal. What was above before is not judged
+/// again.
+fn signal_below_ceiling(base: &Base, name: &str, key: &str, given: &str) -> Result<(), DbError> {
+    let Some(ceiling) = base.ceilings.get(&format!("{THROTTLE}{name}")) else {
+        return Ok(());
+    };
+    let before = signals::excesses(&base.settings.throttle, name, ceiling);
+    let mut settings = base.settings.clone();
+    apply(&mut settings, key, given)?;
+    let mut after = signals::excesses(&settings.throttle, name, ceiling).into_iter();
+    match after.find(|excess| !before.contains(excess)) {
+        None => Ok(()),
+        Some(excess) => Err(DbError::new(
+            ErrorKind::Refused,
+            format!("{} in pontoon.yaml", excess.message),
+        )),
+    }
 }
 
 /// Refuses live settings above the ceilings of a new base, unless somebody
@@ -376,6 +399,7 @@ mod tests {
                 ("backfill.workers".to_owned(), "4".to_owned()),
                 ("limits.max_rows_affected".to_owned(), "1000".to_owned()),
                 ("limits.max_lock_duration".to_owned(), "2s".to_owned()),
+                ("throttle.replication_lag".to_owned(), "10s".to_owned()),
             ]),
             forced: false,
         }
@@ -469,6 +493,9 @@ mod tests {
             ("max-rows-affected", "1000"),
             ("max-lock-duration", "2000ms"),
             ("max-batch-rows", "100000"),
+            ("throttle.replication_lag", "10s"),
+            ("throttle.replication_lag.bytes", "1GB"),
+            ("throttle.blocked_sessions", "off"),
         ] {
             below_ceiling(&base, key, value).expect(key);
         }
@@ -476,6 +503,8 @@ mod tests {
             ("workers", "5"),
             ("max-rows-affected", "none"),
             ("max-lock-duration", "2001ms"),
+            ("throttle.replication_lag", "11s"),
+            ("throttle.replication_lag", "off"),
         ] {
             let error = below_ceiling(&base, key, value).expect_err(key);
             assert!(error.message.contains("ceiling"), "{error}");

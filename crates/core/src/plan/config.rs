@@ -19,14 +19,15 @@ use super::file::{
 };
 use super::load::{Sections, check_gates, check_throttle, time};
 use super::node::{self, Kind, Node};
-use super::{BackfillOptions, Gate, Limits, Plan};
+use super::shape::plain_value;
+use super::{BackfillOptions, Gate, Limits, Plan, signals};
 
 /// A configuration that has passed every check.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     file: ConfigFile,
     source: SourceText,
-    /// The places of ceilings, by key.
+    /// The places of ceilings, by key or signal.
     ceilings: BTreeMap<&'static str, Span>,
     /// The place of the key `environments`.
     environments: Span,
@@ -100,10 +101,15 @@ impl Config {
         }
         check_own_ceilings(&root, &source, &mut sections.findings);
         sections.finish()?;
-        let ceilings = BOUNDS
+        let highest = root.get("ceilings");
+        let bounds = BOUNDS
             .iter()
-            .filter_map(|(_, key)| Some((*key, root.get("ceilings")?.get(key)?.span.clone())))
-            .collect();
+            .filter_map(|(_, key)| Some((*key, highest?.get(key)?.span.clone())));
+        let signals = signals::KNOWN.iter().filter_map(|signal| {
+            let node = highest?.get("throttle")?.get(signal.name)?;
+            Some((signal.name, node.span.clone()))
+        });
+        let ceilings = bounds.chain(signals).collect();
         let environments = root
             .entry("environments")
             .map_or(0..0, |(key, _)| key.span.clone());
@@ -135,6 +141,15 @@ impl Config {
     /// standbys.
     pub fn replica_urls_env(&self, env: &str) -> Option<&str> {
         self.file.environments.get(env)?.replica_urls_env.as_deref()
+    }
+
+    /// Ceilings over signals, as they are written.
+    fn signal_ceilings(&self) -> BTreeMap<String, String> {
+        let ceilings = self.file.ceilings.as_ref();
+        ceilings
+            .and_then(|ceilings| ceilings.throttle.as_ref())
+            .map(throttle_text)
+            .unwrap_or_default()
     }
 
     /// The environment of that name; `None` stands for no environment at all.
@@ -187,6 +202,10 @@ impl Plan {
         for bound in bounds(config.file.ceilings.as_ref()) {
             plan.hold_below(&bound, config, &mut exceeded);
         }
+        let signals = config.signal_ceilings();
+        for (signal, ceiling) in &signals {
+            plan.hold_signal_below(signal, ceiling, config, &mut exceeded);
+        }
         if ceilings == Ceilings::Hold && !exceeded.is_empty() {
             return Err(exceeded);
         }
@@ -196,6 +215,11 @@ impl Plan {
                 let path = format!("{}.{}", bound.section, bound.key);
                 Some((path, bound.ceiling?.to_string()))
             })
+            .chain(
+                signals
+                    .into_iter()
+                    .map(|(signal, ceiling)| (format!("throttle.{signal}"), ceiling)),
+            )
             .collect();
         plan.origin.forced = ceilings == Ceilings::Exceed;
         Ok(plan)
@@ -248,7 +272,14 @@ impl Plan {
             let who = match over {
                 Some((_, name)) => place(name),
                 None if self.throttle.contains_key(signal) => "plan".to_owned(),
-                None => "pontoon.yaml".to_owned(),
+                None if defaults
+                    .throttle
+                    .as_ref()
+                    .is_some_and(|throttle| throttle.contains_key(signal)) =>
+                {
+                    "pontoon.yaml".to_owned()
+                }
+                None => "ceiling".to_owned(),
             };
             spoken.insert(format!("throttle.{signal}"), who);
         }
@@ -392,6 +423,35 @@ impl Plan {
         exceeded.push(finding);
     }
 
+    /// Compares the limits of one signal with its ceiling.
+    fn hold_signal_below(
+        &mut self,
+        signal: &str,
+        ceiling: &str,
+        config: &Config,
+        exceeded: &mut Vec<Diagnostic>,
+    ) {
+        for excess in signals::excesses(&self.throttle, signal, ceiling) {
+            if !excess.is_said {
+                // It is a signal's limit, in its unit: it was read as one.
+                let held = signals::change(&mut self.throttle, &excess.key, &excess.ceiling);
+                debug_assert!(held.is_ok(), "{held:?}");
+                continue;
+            }
+            let finding = self
+                .finding(&format!("throttle.{signal}"), excess.message)
+                .expected(format!("expected at most {}", excess.ceiling))
+                .help("lower it, or run with --force if you answer for it");
+            exceeded.push(match config.ceilings.get(signal) {
+                Some(place) => finding.note(format!(
+                    "the ceiling is set at {}",
+                    config.source.place(place)
+                )),
+                None => finding,
+            });
+        }
+    }
+
     fn amount(&self, key: &str) -> Option<Amount> {
         match key {
             "max_lock_duration" => Some(Amount::Time(self.limits.max_lock_duration)),
@@ -480,6 +540,30 @@ fn check_own_ceilings(root: &Node, source: &SourceText, out: &mut Vec<Diagnostic
                     .expected(format!("expected at most {limit}"));
                 out.push(finding);
             }
+        }
+        let highest = root
+            .get("ceilings")
+            .and_then(|ceilings| ceilings.get("throttle"));
+        for signal in signals::KNOWN {
+            let node = part
+                .get("throttle")
+                .and_then(|throttle| throttle.get(signal.name));
+            let ceiling = highest.and_then(|highest| highest.get(signal.name));
+            let (Some(node), Some(ceiling)) = (node, ceiling) else {
+                continue;
+            };
+            let [given, ceiling] = [node, ceiling].map(|node| signals::stored(&plain_value(node)));
+            let given = BTreeMap::from([(signal.name.to_owned(), given)]);
+            out.extend(
+                signals::excesses(&given, signal.name, &ceiling)
+                    .into_iter()
+                    .filter(|excess| excess.is_said)
+                    .map(|excess| {
+                        source
+                            .finding(&node.span, excess.message)
+                            .expected(format!("expected at most {}", excess.ceiling))
+                    }),
+            );
         }
     }
 }
@@ -589,6 +673,65 @@ error: `workers` of 8 exceeds the ceiling of 2
     }
 
     #[test]
+    fn ceilings_over_signals_do_the_same() {
+        let config = config(
+            "ceilings: {throttle: {replication_lag: {limit: 10s, bytes: 1GB}, lock_waits: 4, query: 9}}\n",
+        );
+        let held = |throttle: &str| {
+            plan(throttle)
+                .effective(&config, None, Ceilings::Hold)
+                .map(|plan| plan.throttle)
+        };
+        let silent = held("throttle: {replication_lag: 5s}\n").expect("fits");
+        assert_eq!(silent["replication_lag"], r#"{"limit":"5s","bytes":"1GB"}"#);
+        assert_eq!(silent["lock_waits"], "4", "it is switched on");
+        assert!(!silent.contains_key("query"), "there is nothing to ask");
+        let text = "throttle: {replication_lag: 30s, lock_waits: off}\n";
+        let findings = held(text).expect_err("exceeds");
+        insta::assert_snapshot!(super::super::render_all(&findings), @r##"
+error: `lock_waits` is off, and its ceiling is 4
+  --> plans/p.yaml:3:46
+   |
+ 3 | throttle: {replication_lag: 30s, lock_waits: off}
+   |                                              ^^^ expected at most 4
+   = help: lower it, or run with --force if you answer for it
+   = note: the ceiling is set at pontoon.yaml:1:78
+
+error: `replication_lag` of 30s exceeds the ceiling of 10s
+  --> plans/p.yaml:3:29
+   |
+ 3 | throttle: {replication_lag: 30s, lock_waits: off}
+   |                             ^^^ expected at most 10s
+   = help: lower it, or run with --force if you answer for it
+   = note: the ceiling is set at pontoon.yaml:1:40
+"##);
+        let forced = plan(text)
+            .effective(&config, None, Ceilings::Exceed)
+            .expect("forced");
+        assert_eq!(forced.throttle["lock_waits"], "off");
+        assert_eq!(forced.origin.ceilings()["throttle.lock_waits"], "4");
+
+        let own = "ceilings: {throttle: {replication_lag: 5s}}\ndefaults: {throttle: {replication_lag: 6s}}\n";
+        let findings = Config::load("pontoon.yaml", own).expect_err("its own ceiling");
+        insta::assert_snapshot!(super::super::render_all(&findings), @r##"
+error: `replication_lag` of 6s exceeds the ceiling of 5s
+  --> pontoon.yaml:2:40
+   |
+ 2 | defaults: {throttle: {replication_lag: 6s}}
+   |                                        ^^ expected at most 5s
+"##);
+        let unknown = "ceilings: {throttle: {replication_lag: {sql: x}}}\n";
+        let findings = Config::load("pontoon.yaml", unknown).expect_err("no limit");
+        insta::assert_snapshot!(super::super::render_all(&findings), @r##"
+error: unknown key `sql` in ceilings.throttle.replication_lag
+  --> pontoon.yaml:1:41
+   |
+ 1 | ceilings: {throttle: {replication_lag: {sql: x}}}
+   |                                         ^^^ expected one of limit, bytes, slot_retained, slot_used
+"##);
+    }
+
+    #[test]
     fn an_unknown_environment_is_refused() {
         let config = config("environments:\n  staging: {url_env: A}\n  production: {url_env: B}\n");
         let findings = plan("")
@@ -623,7 +766,7 @@ error: unknown key `max_lock_time` in ceilings
   --> pontoon.yaml:1:35
    |
  1 | ceilings: {max_lock_duration: 1s, max_lock_time: 1s}
-   |                                   ^^^^^^^^^^^^^ expected one of lock_patience, max_rows_affected, max_batch_rows, target_batch_time, workers
+   |                                   ^^^^^^^^^^^^^ expected one of lock_patience, max_rows_affected, max_batch_rows, target_batch_time, workers, throttle
 
 error: `max_lock_duration` exceeds this file's own ceiling of 1s
   --> pontoon.yaml:2:40

@@ -207,6 +207,10 @@ pub struct CeilingsFile {
     #[serde(default)]
     #[schemars(schema_with = "workers")]
     pub workers: Option<u32>,
+    /// The highest limits of signals.
+    #[serde(default)]
+    #[schemars(schema_with = "signals::ceilings_schema")]
+    pub throttle: Option<BTreeMap<String, serde_json::Value>>,
 }
 
 /// A place where plans run.

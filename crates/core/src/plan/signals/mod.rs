@@ -11,6 +11,7 @@
 //! It is stored as text: a limit as it stands, a mapping as JSON.
 
 mod address;
+mod ceiling;
 mod schema;
 mod table;
 mod unit;
@@ -19,7 +20,8 @@ mod watched;
 use std::time::Duration;
 
 pub use address::{HttpAddress, HttpFault};
-pub(crate) use schema::throttle as throttle_schema;
+pub use ceiling::{Excess, excesses};
+pub(crate) use schema::{ceilings as ceilings_schema, throttle as throttle_schema};
 pub use table::KNOWN;
 pub use unit::Unit;
 pub use watched::{Bound, Watched, change, check, off_by_name, stored, watched};

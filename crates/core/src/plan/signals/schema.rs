@@ -14,6 +14,36 @@ pub(crate) fn throttle(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "properties": properties, "additionalProperties": false})
 }
 
+/// The schema of `throttle` in the ceilings of `pontoon.yaml`.
+pub(crate) fn ceilings(_: &mut SchemaGenerator) -> Schema {
+    let properties: Map<String, Value> = KNOWN
+        .iter()
+        .map(|signal| {
+            let keys = limits(signal);
+            let highest = json!({
+                "description": signal.about,
+                "anyOf": [
+                    keys["limit"],
+                    {"type": "object", "properties": keys, "additionalProperties": false, "minProperties": 1},
+                ],
+            });
+            (signal.name.to_owned(), highest)
+        })
+        .collect();
+    json_schema!({"type": "object", "properties": properties, "additionalProperties": false})
+}
+
+/// The schemas of a signal's limits, by key.
+fn limits(signal: &Signal) -> Map<String, Value> {
+    let mut keys = Map::new();
+    for measure in signal.measures {
+        let mut schema = limit(measure.unit);
+        schema.insert("description".into(), measure.about.into());
+        keys.insert(measure.key.into(), schema.into());
+    }
+    keys
+}
+
 fn of(signal: &Signal) -> Value {
     let words: &[&str] = match signal.short {
         "limit" => &["on", "off"],
@@ -26,12 +56,7 @@ fn of(signal: &Signal) -> Value {
         ),
         false => String::new(),
     };
-    let mut keys = Map::new();
-    for measure in signal.measures {
-        let mut schema = limit(measure.unit);
-        schema.insert("description".into(), measure.about.into());
-        keys.insert(measure.key.into(), schema.into());
-    }
+    let mut keys = limits(signal);
     for setting in signal.settings {
         let mut schema = kind(setting.kind);
         schema.insert("description".into(), setting.about.into());

@@ -187,7 +187,7 @@ pub fn stored(value: &Value) -> String {
 }
 
 /// The fields of a signal that was written as a mapping or as a single value.
-fn fields(signal: &Signal, text: &str) -> Map<String, Value> {
+pub(super) fn fields(signal: &Signal, text: &str) -> Map<String, Value> {
     if text.trim_start().starts_with('{')
         && let Ok(Value::Object(map)) = serde_json::from_str(text)
     {
