@@ -5,11 +5,27 @@ use std::path::Path;
 use pontoon_core::plan::Config;
 use pontoon_engine::db::postgres::Postgres;
 use pontoon_engine::db::postgres::connect::ConnectOptions;
+use pontoon_engine::run::while_it_answers;
 
 use crate::context::Context;
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
 use crate::files;
+
+/// Does the work of a verb that asks the database something and ends.
+///
+/// # Errors
+/// Those of the work; exit code 10 when the database answers nobody.
+pub(crate) fn ask<T>(
+    context: &Context,
+    plan: Option<&Path>,
+    work: impl AsyncFnOnce(&Postgres) -> Result<T>,
+) -> Result<T> {
+    context.block_on(async {
+        let db = database(context, plan)?;
+        while_it_answers(&db, work(&db)).await
+    })
+}
 
 /// The database that the command line means. Nothing is connected yet.
 ///

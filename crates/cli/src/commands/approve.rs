@@ -1,14 +1,12 @@
 //! `pontoon approve`.
 
 use pontoon_core::step::Phase;
-use pontoon_engine::db::{Command, Database};
+use pontoon_engine::db::Command;
 
 use super::PhaseName;
 use super::run::no_gate;
 use crate::context::Context;
-use crate::error::{Failure, Result};
-use crate::exit::Exit;
-use crate::{holder, pick, session, sitting};
+use crate::error::Result;
 
 /// Approve a gate, so that the run may pass it
 ///
@@ -30,19 +28,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result {
     let gate = args.gate.phase();
-    context.block_on(async {
-        let db = session::database(context, None)?;
-        let run = pick::run(&db, args.run.as_deref()).await?;
-        let id = run.new.id;
-        if run.state.is_final() {
-            return Err(Failure::new(
-                Exit::Refused,
-                format!(
-                    "Run {id} is {}; there is nothing to approve.",
-                    run.state.name()
-                ),
-            ));
-        }
+    let wanted = args.run.as_deref();
+    super::give(context, wanted, "there is nothing to approve", |run| {
         let gates: Vec<Phase> = run
             .new
             .settings
@@ -54,20 +41,16 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result {
             return Err(no_gate(gate, &gates));
         }
         let before = run.approvals.iter().find(|(phase, _, _)| *phase == gate);
-        let sentence = match before {
-            Some((_, by, at)) => {
-                format!(
-                    "The gate before {} was approved before, by {by} at {at}.",
-                    gate.name()
-                )
-            }
-            None => {
-                db.command(id, &Command::Approve { gate }, &holder::here())
-                    .await?;
-                format!("Approved the gate before {} of run {id}.", gate.name())
-            }
-        };
-        super::tell_status(context, &sentence, sitting::status(&db, id, None).await?);
-        Ok(Exit::Done)
+        let name = gate.name();
+        Ok(match before {
+            Some((_, by, at)) => (
+                None,
+                format!("The gate before {name} was approved before, by {by} at {at}."),
+            ),
+            None => (
+                Some(Command::Approve { gate }),
+                format!("Approved the gate before {name} of run {}.", run.new.id),
+            ),
+        })
     })
 }

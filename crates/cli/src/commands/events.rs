@@ -36,9 +36,8 @@ struct Line {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result {
-    context.block_on(async {
-        let db = session::database(context, None)?;
-        let run = pick::run_or_newest(&db, args.run.run.as_deref())
+    session::ask(context, None, async |db| {
+        let run = pick::run_or_newest(db, args.run.run.as_deref())
             .await?
             .new
             .id;
@@ -46,7 +45,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result {
         loop {
             // The state first: what happened before it became final is then
             // among the events.
-            let finished = pick::run(&db, Some(&run.to_string()))
+            let finished = pick::run(db, Some(&run.to_string()))
                 .await?
                 .state
                 .is_final();

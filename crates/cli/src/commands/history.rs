@@ -13,8 +13,7 @@ use crate::{display, session};
 pub(crate) struct Args {}
 
 pub(crate) fn run(_: &Args, context: &Context) -> Result {
-    context.block_on(async {
-        let db = session::database(context, None)?;
+    session::ask(context, None, async |db| {
         let mut shown = Vec::new();
         for run in db.runs(&RunFilter::All).await? {
             let steps = db.steps(run.new.id).await?;

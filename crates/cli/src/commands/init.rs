@@ -35,8 +35,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result {
         }
         return Ok(Exit::Done);
     }
-    context.block_on(async {
-        let db = session::database(context, None)?;
+    session::ask(context, None, async |db| {
         db.init(app_role).await?;
         if context.output.is_json() {
             context

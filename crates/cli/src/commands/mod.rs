@@ -20,10 +20,13 @@ mod unthrottle;
 mod verify;
 
 use clap::Subcommand;
+use pontoon_engine::db::{self, Database, RunRecord};
 use pontoon_engine::status::StatusRecord;
 
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Failure, Result};
+use crate::exit::Exit;
+use crate::{holder, pick, session, sitting};
 
 /// The verbs, in the order in which a newcomer meets them.
 #[derive(Debug, Subcommand)]
@@ -122,6 +125,36 @@ struct RunName {
     /// May be left out when only one run is unfinished.
     #[arg(value_name = "RUN")]
     run: Option<String>,
+}
+
+/// What an operator asks of a run: the command, unless it stands as wanted
+/// already, and what to say of it.
+type Order = (Option<db::Command>, String);
+
+/// Gives an operator's command to the run that is meant, and tells how it
+/// stands then. `nothing` ends the sentence on a run that is finished.
+fn give(
+    context: &Context,
+    wanted: Option<&str>,
+    nothing: &str,
+    order: impl FnOnce(&RunRecord) -> Result<Order>,
+) -> Result {
+    session::ask(context, None, async |db| {
+        let run = pick::run(db, wanted).await?;
+        let id = run.new.id;
+        if run.state.is_final() {
+            return Err(Failure::new(
+                Exit::Refused,
+                format!("Run {id} is {}; {nothing}.", run.state.name()),
+            ));
+        }
+        let (command, sentence) = order(&run)?;
+        if let Some(command) = command {
+            db.command(id, &command, &holder::here()).await?;
+        }
+        tell_status(context, &sentence, sitting::status(db, id, None).await?);
+        Ok(Exit::Done)
+    })
 }
 
 /// What an operator's command has done, and how the run stands then.

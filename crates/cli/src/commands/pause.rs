@@ -1,12 +1,10 @@
 //! `pontoon pause`.
 
-use pontoon_engine::db::{Command, Database};
+use pontoon_engine::db::Command;
 
 use super::RunName;
 use crate::context::Context;
-use crate::error::{Failure, Result};
-use crate::exit::Exit;
-use crate::{holder, pick, session, sitting};
+use crate::error::Result;
 
 /// Pause a run after the batch under way, from any machine
 ///
@@ -19,30 +17,19 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result {
-    context.block_on(async {
-        let db = session::database(context, None)?;
-        let run = pick::run(&db, args.run.run.as_deref()).await?;
+    let wanted = args.run.run.as_deref();
+    super::give(context, wanted, "there is nothing to pause", |run| {
         let id = run.new.id;
-        if run.state.is_final() {
-            return Err(Failure::new(
-                Exit::Refused,
-                format!(
-                    "Run {id} is {}; there is nothing to pause.",
-                    run.state.name()
-                ),
-            ));
-        }
-        let sentence = match (&run.pause_requested, &run.holder) {
-            (Some(by), _) => format!("Run {id} was paused before, by {by}."),
-            (None, holder) => {
-                db.command(id, &Command::Pause, &holder::here()).await?;
-                match holder {
-                    Some(_) => format!("Run {id} pauses after the batch under way."),
-                    None => format!("Run {id} is paused; no process was running it."),
-                }
-            }
-        };
-        super::tell_status(context, &sentence, sitting::status(&db, id, None).await?);
-        Ok(Exit::Done)
+        Ok(match (&run.pause_requested, &run.holder) {
+            (Some(by), _) => (None, format!("Run {id} was paused before, by {by}.")),
+            (None, Some(_)) => (
+                Some(Command::Pause),
+                format!("Run {id} pauses after the batch under way."),
+            ),
+            (None, None) => (
+                Some(Command::Pause),
+                format!("Run {id} is paused; no process was running it."),
+            ),
+        })
     })
 }

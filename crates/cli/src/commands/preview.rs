@@ -35,9 +35,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result {
     };
     let env = context.global.env.as_deref();
     let plan = files::effective_plan(&args.plan, &config, env, ceilings)?;
-    context.block_on(async {
-        let db = session::database(context, Some(&args.plan))?;
-        let (catalog, lowered) = engine::compile(&db, &plan).await?;
+    session::ask(context, Some(&args.plan), async |db| {
+        let (catalog, lowered) = engine::compile(db, &plan).await?;
         let preview = Preview::new(&plan, &catalog, &lowered);
         if context.output.is_json() {
             context.output.json(&preview);

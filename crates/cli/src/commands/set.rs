@@ -1,15 +1,15 @@
 //! `pontoon set`.
 
-use pontoon_engine::db::{Command, Database, RunRecord};
+use pontoon_engine::db::{Command, RunRecord};
 use pontoon_engine::setting::{self, Effective};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::Order;
 use crate::context::Context;
-use crate::display;
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
-use crate::{holder, pick, session, sitting};
+use crate::{display, pick, session};
 
 /// Change a setting of a run while it goes on, or show them all
 ///
@@ -63,28 +63,17 @@ struct Settings {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result {
     let (wanted, wish) = wish(args)?;
-    context.block_on(async {
-        let db = session::database(context, None)?;
-        let run = pick::run(&db, wanted).await?;
-        let id = run.new.id;
-        let (command, sentence) = match wish {
-            Wish::Show => {
-                show(context, &run);
-                return Ok(Exit::Done);
-            }
-            Wish::Set { key, value } => set(&run, key, value, args.force)?,
-            Wish::Unset { key } => unset(&run, key)?,
-        };
-        if run.state.is_final() {
-            return Err(Failure::new(
-                Exit::Refused,
-                format!("Run {id} is {}; nothing can be set.", run.state.name()),
-            ));
-        }
-        db.command(id, &command, &holder::here()).await?;
-        super::tell_status(context, &sentence, sitting::status(&db, id, None).await?);
-        Ok(Exit::Done)
-    })
+    let nothing = "nothing can be set";
+    match wish {
+        Wish::Show => session::ask(context, None, async |db| {
+            show(context, &pick::run(db, wanted).await?);
+            Ok(Exit::Done)
+        }),
+        Wish::Set { key, value } => super::give(context, wanted, nothing, |run| {
+            set(run, key, value, args.force)
+        }),
+        Wish::Unset { key } => super::give(context, wanted, nothing, |run| unset(run, key)),
+    }
 }
 
 /// The run that was named, and what shall be done.
@@ -112,7 +101,7 @@ fn wish(args: &Args) -> Result<(Option<&str>, Wish<'_>)> {
     }
 }
 
-fn set(run: &RunRecord, key: &str, value: &str, force: bool) -> Result<(Command, String)> {
+fn set(run: &RunRecord, key: &str, value: &str, force: bool) -> Result<Order> {
     let known = setting::canonical(key).map_err(misspelled)?;
     setting::apply(&mut run.new.settings.clone(), &known, value).map_err(misspelled)?;
     let sentence = format!("Set {known} of run {} to {value}.", run.new.id);
@@ -121,18 +110,17 @@ fn set(run: &RunRecord, key: &str, value: &str, force: bool) -> Result<(Command,
         value: value.to_owned(),
         force,
     };
-    Ok((command, sentence))
+    Ok((Some(command), sentence))
 }
 
-fn unset(run: &RunRecord, key: &str) -> Result<(Command, String)> {
+fn unset(run: &RunRecord, key: &str) -> Result<Order> {
     let key = setting::canonical(key).map_err(misspelled)?;
     let id = run.new.id;
-    let sentence = if run.live_settings.iter().any(|live| live.key == key) {
-        format!("{key} of run {id} is what plan and pontoon.yaml say.")
-    } else {
-        format!("{key} of run {id} was not set.")
-    };
-    Ok((Command::Unset { key }, sentence))
+    if !run.live_settings.iter().any(|live| live.key == key) {
+        return Ok((None, format!("{key} of run {id} was not set live.")));
+    }
+    let sentence = format!("{key} of run {id} is what plan and pontoon.yaml say.");
+    Ok((Some(Command::Unset { key }), sentence))
 }
 
 /// What was typed is wrong, whatever the run is.

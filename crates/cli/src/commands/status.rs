@@ -23,12 +23,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result {
-    context.block_on(async {
-        let db = session::database(context, None)?;
-        match args.run.run.as_deref() {
-            Some(wanted) => one(context, &db, Some(wanted)).await,
-            None => several(context, &db).await,
-        }
+    session::ask(context, None, async |db| match args.run.run.as_deref() {
+        Some(wanted) => one(context, db, Some(wanted)).await,
+        None => several(context, db).await,
     })
 }
 

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use pontoon_engine::db::{Command, Database};
+use pontoon_engine::db::Command;
 
 use super::RunName;
 use crate::context::Context;
-use crate::error::{Failure, Result};
-use crate::exit::Exit;
-use crate::{holder, pick, session, sitting};
+use crate::error::Result;
 
 /// Let no signal hold a run back for some time
 ///
@@ -39,32 +37,17 @@ fn time(text: &str) -> std::result::Result<Duration, String> {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result {
-    context.block_on(async {
-        let db = session::database(context, None)?;
-        let run = pick::run(&db, args.run.run.as_deref()).await?;
+    let wanted = args.run.run.as_deref();
+    super::give(context, wanted, "there is nothing to throttle", |run| {
         let id = run.new.id;
-        if run.state.is_final() {
-            return Err(Failure::new(
-                Exit::Refused,
-                format!(
-                    "Run {id} is {}; there is nothing to throttle.",
-                    run.state.name()
-                ),
-            ));
-        }
-        let command = Command::Unthrottle {
-            seconds: args.time.as_secs(),
+        let seconds = args.time.as_secs();
+        let sentence = match seconds {
+            0 => format!("The throttle of run {id} is on."),
+            _ => format!(
+                "No signal holds run {id} back for {}.",
+                humantime::format_duration(Duration::from_secs(seconds))
+            ),
         };
-        db.command(id, &command, &holder::here()).await?;
-        let status = sitting::status(&db, id, None).await?;
-        let until = status
-            .as_ref()
-            .and_then(|status| status.throttle_off_until.clone());
-        let sentence = match until {
-            Some(until) => format!("No signal holds run {id} back until {until}."),
-            None => format!("The throttle of run {id} is on."),
-        };
-        super::tell_status(context, &sentence, status);
-        Ok(Exit::Done)
+        Ok((Some(Command::Unthrottle { seconds }), sentence))
     })
 }

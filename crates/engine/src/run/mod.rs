@@ -31,6 +31,7 @@ use drive::Purpose;
 use start::Found;
 
 pub use api::{Ending, RunError, RunOptions, Sitting};
+pub use reach::while_it_answers;
 
 /// Starts the plan, or resumes its unfinished run. Limits, throttle and gates
 /// of the plan as it is now replace the stored ones, and live settings stay

@@ -18,8 +18,6 @@ use uuid::Uuid;
 
 use crate::db::{Database, DbError, ErrorKind, RunFilter};
 
-use super::api::RunError;
-
 /// How often the database is asked.
 const LOOK: Duration = Duration::from_secs(5);
 /// How long it may be silent. Longer than a term of the lease: a sitting whose
@@ -30,10 +28,10 @@ const SILENCE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// Those of `work`; [`ErrorKind::Unreachable`] after [`SILENCE`].
-pub(crate) async fn while_it_answers<D: Database, T>(
+pub async fn while_it_answers<D: Database, T, E: From<DbError>>(
     db: &D,
-    work: impl Future<Output = Result<T, RunError>>,
-) -> Result<T, RunError> {
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     tokio::select! {
         biased;
         done = work => done,
