@@ -153,8 +153,8 @@ impl Exit {
             ),
             Exit::Paused => (
                 "paused",
-                "an operator paused the run",
-                "paused; both shapes work",
+                "an operator paused the run, or took it back",
+                "paused, or rolled back",
                 Retry::AfterFixing,
             ),
         };

@@ -187,8 +187,7 @@ fn exit_of(ending: &Ending) -> Exit {
         }
         Ending::Gate { .. } => Exit::Gate,
         Ending::Interrupted => Exit::Interrupted,
-        Ending::Paused { .. } => Exit::Paused,
-        Ending::Relieved { .. } => Exit::Held,
+        Ending::Paused { .. } | Ending::Relieved { .. } => Exit::Paused,
     }
 }
 

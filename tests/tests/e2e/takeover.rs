@@ -14,10 +14,11 @@ use super::scene::{Scene, go_on, run, stopped, text, traffic, wait_until};
 
 const ROWS: u64 = 12_000;
 
-/// Many small batches: 120 of them, and each takes its time for [`SLOW`].
+/// Many small batches: 120 of them, and each takes its time for [`SLOW`]. They
+/// stay as large as they may be, however slow the machine is.
 fn long_plan(name: &str) -> String {
     format!(
-        "{}limits: {{max_batch_rows: 100}}\nbackfill: {{target_batch_time: 50ms}}\nacknowledge: [\"trigger:slow\"]\n",
+        "{}limits: {{max_batch_rows: 100}}\nbackfill: {{target_batch_time: 1s}}\nacknowledge: [\"trigger:slow\"]\n",
         models::orders().plan(name, 1)
     )
 }

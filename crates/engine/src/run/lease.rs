@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::db::{Acquired, Database, DbError, ErrorKind, Fence, Holder, RunFilter, Settings};
 use crate::event::{Event, Sink};
 
+use super::drive::Purpose;
 use super::observe::Observer;
 
 /// How long a term lasts without renewal.
@@ -129,7 +130,7 @@ pub(crate) struct Kept {
 pub(crate) fn keep<D: Database>(
     db: &D,
     fence: Fence,
-    holder: &Holder,
+    purpose: Purpose,
     settings: Settings,
     observer: Arc<Observer>,
     sink: Sink,
@@ -149,7 +150,7 @@ pub(crate) fn keep<D: Database>(
     let heart = Heart {
         db: db.clone(),
         fence,
-        us: holder.name(),
+        purpose,
         settings: sender,
         revision: None,
         observer,
@@ -201,8 +202,7 @@ impl Drop for Kept {
 struct Heart<D> {
     db: D,
     fence: Fence,
-    /// [`Holder::name`] of this process: what it asked for itself it has.
-    us: String,
+    purpose: Purpose,
     settings: watch::Sender<Settings>,
     /// Of the settings that were sent last.
     revision: Option<i64>,
@@ -260,7 +260,10 @@ impl<D: Database> Heart<D> {
     async fn once(&mut self) -> Result<(), DbError> {
         let live = self.observer.live();
         let beat = self.db.renew(&self.fence, TTL, &live).await?;
-        if let Some(by) = beat.stop_requested.filter(|by| *by != self.us) {
+        // Who takes the run back does already what is asked for.
+        if self.purpose != Purpose::Back
+            && let Some(by) = beat.stop_requested
+        {
             self.by.get_or_init(|| by);
             self.relieved.cancel();
         }

@@ -80,7 +80,8 @@ pub async fn run<D: Database>(
 
 /// Takes an unfinished run back: every write is kept, and the catalog is as
 /// it was before. A process that holds the run is asked to let go, and given
-/// some time for it; an operator's pause is lifted.
+/// some time for it, unless it takes the run back itself; an operator's pause
+/// is lifted.
 ///
 /// # Errors
 /// [`RunError::State`] for a run that has completed or holds a step that
@@ -99,7 +100,18 @@ pub async fn rollback<D: Database>(
         });
     };
     let sink = sink.of(run);
-    db.command(run, &Command::Rollback, &options.holder).await?;
+    if record.state != RunState::RollingBack
+        && let Err(error) = db.command(run, &Command::Rollback, &options.holder).await
+    {
+        // Another process may have taken it back since we looked.
+        return match may_go_back(db, run).await? {
+            None => Ok(Sitting {
+                run: Some(run),
+                ending: Ending::RolledBack,
+            }),
+            Some(_) => Err(error.into()),
+        };
+    }
     let outcome = drive::sit(db, &record, Purpose::Back, &options, &sink, &cancel).await?;
     Ok(Sitting {
         run: Some(run),

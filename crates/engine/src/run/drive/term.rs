@@ -93,8 +93,8 @@ async fn term<D: Database>(
 ) -> Result<Outcome, RunError> {
     let run = record.new.id;
     let claim = match purpose {
-        Purpose::Back => lease::Claim::Asked,
-        Purpose::Forward | Purpose::Verify => lease::Claim::Free,
+        Purpose::Back if record.state != RunState::RollingBack => lease::Claim::Asked,
+        Purpose::Back | Purpose::Forward | Purpose::Verify => lease::Claim::Free,
     };
     let acquired = match lease::acquire(db, run, &options.holder, claim, sink, cancel).await {
         Ok(acquired) => acquired,
@@ -124,13 +124,13 @@ async fn term<D: Database>(
     }
     // Limits, throttle and gates may change between sittings.
     let change = RunChange {
-base: (before.is_none() && purpose == Purpose::Forward).then(|| record.base.clone()),
+        base: (before.is_none() && purpose == Purpose::Forward).then(|| record.base.clone()),
         ..RunChange::default()
     };
     let kept = lease::keep(
         db,
         acquired.fence,
-        &options.holder,
+        purpose,
         record.new.settings.clone(),
         Arc::clone(&observer),
         sink.clone(),
