@@ -3,7 +3,10 @@
 //! Rows that a dual write covers need one pass: a row that the application
 //! touches meanwhile is healed by the triggers, and one that it does not
 //! touch does not move. An UPDATE that no trigger covers is repeated until a
-//! pass finds nothing. A table that was rewritten is scanned again, which
+//! pass finds nothing, which proves little: a row that is written all the time
+//! may stand behind each batch when it looks, and before it when it has gone
+//! on. So one look at the whole table in one snapshot decides; where it finds a
+//! row, the next pass goes along a key. A table that was rewritten is scanned again, which
 //! changes only what still needs it. Partitions that came meanwhile get
 //! ranges of their own before the step is called done.
 
@@ -87,6 +90,7 @@ async fn passes<D: Database>(
 ) -> Result<Outcome, DbError> {
     let throttle = Throttle::start(db, fence.run, settings.clone(), sink);
     let mut rows = 0;
+    let mut chase = false;
     for pass in first_pass..first_pass + MOST_PASSES {
         let scan = Scan {
             no,
@@ -94,6 +98,7 @@ async fn passes<D: Database>(
             kind: ScanKind::Backfill(work.clone()),
             cursor: work.cursor.or(settings.borrow().backfill.cursor),
             parts: settings.borrow().backfill.workers.max(1) * RANGES_PER_WORKER,
+            chase,
         };
         let Some((changed, mut progress)) =
             one_pass(db, fence, &scan, work, &settings, &throttle, sink, cancel).await?
@@ -102,11 +107,19 @@ async fn passes<D: Database>(
         };
         rows += changed;
         progress.rows_done = rows;
-        match work.work {
-            BackfillWork::Update { .. } if changed > 0 => {}
-            BackfillWork::Mappings { .. } | BackfillWork::Update { .. } => {
-                return Ok(Outcome::Finished { rows, progress });
+        let left = match work.work {
+            BackfillWork::Mappings { .. } => false,
+            BackfillWork::Update { .. } if changed > 0 => true,
+            BackfillWork::Update { .. } => {
+                chase = tokio::select! {
+                    left = db.is_left(work) => left?,
+                    () = cancel.cancelled() => return Ok(Outcome::Interrupted),
+                };
+                chase
             }
+        };
+        if !left {
+            return Ok(Outcome::Finished { rows, progress });
         }
     }
     Err(DbError::new(

@@ -13,7 +13,7 @@ use std::time::Duration;
 use pontoon_core::catalog::{Catalog, Question};
 use pontoon_core::name::TableName;
 use pontoon_core::plan::signals::Watched;
-use pontoon_core::step::{Action, Step};
+use pontoon_core::step::{Action, Backfill, Step};
 use uuid::Uuid;
 
 pub use error::{DbError, ErrorKind};
@@ -207,6 +207,12 @@ pub trait Database: Clone + Send + Sync + 'static {
         fence: &Fence,
         request: &BatchRequest,
     ) -> impl Future<Output = Result<BatchReport, DbError>> + Send;
+
+    /// Whether any row needs this work, in a single look at the whole table,
+    /// partitions included: one snapshot meets each row once, wherever its
+    /// writers move it meanwhile. Locks no row, and may take as long as reading
+    /// the table does.
+    fn is_left(&self, work: &Backfill) -> impl Future<Output = Result<bool, DbError>> + Send;
 
     /// One chunk of a verify pass: one snapshot, repair where the truth is certain.
     fn verify_chunk(

@@ -376,6 +376,10 @@ pub struct Scan {
     pub cursor: Option<CursorKind>,
     /// Ranges wanted per table, at least.
     pub parts: u32,
+    /// Rows are left that no pass has met, because their writers move them:
+    /// what does not move with a row, its key, is to be gone along where there
+    /// is one.
+    pub chase: bool,
 }
 
 /// The two scans.

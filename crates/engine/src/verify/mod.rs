@@ -60,6 +60,7 @@ pub(crate) async fn run<D: Database>(
         let running = json!({"pass": pass, "running": true, "clean": false});
         record(db, fence, step.step.no, StepState::Running, running, None).await?;
         let scan = Scan {
+            chase: false,
             no: step.step.no,
             pass,
             kind: ScanKind::Verify(work.clone()),

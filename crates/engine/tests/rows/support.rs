@@ -83,6 +83,7 @@ pub(crate) fn pair(old: (&str, &str), new: (&str, &str)) -> Mapping {
 /// One range for each table, in the first step's first pass.
 pub(crate) fn scan_of(work: &Backfill) -> Scan {
     Scan {
+        chase: false,
         no: 1,
         pass: 0,
         kind: ScanKind::Backfill(work.clone()),
@@ -225,6 +226,7 @@ impl Bed {
 
     pub(crate) fn verify_scan(&self, verify: &Verify, pass: u32) -> Scan {
         Scan {
+            chase: false,
             no: 1,
             pass,
             kind: ScanKind::Verify(verify.clone()),

@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use pontoon_core::catalog::{Catalog, Question};
 use pontoon_core::name::TableName;
-use pontoon_core::step::{Action, Step};
+use pontoon_core::step::{Action, Backfill, Step};
 use uuid::Uuid;
 
 use self::connect::{ConnectOptions, Pool, Purpose};
@@ -310,6 +310,10 @@ impl Database for Postgres {
 
     async fn batch(&self, fence: &Fence, request: &BatchRequest) -> Result<BatchReport, DbError> {
         batch::batch(self, fence, request).await
+    }
+
+    async fn is_left(&self, work: &Backfill) -> Result<bool, DbError> {
+        batch::left::is_left(self, work).await
     }
 
     async fn verify_chunk(

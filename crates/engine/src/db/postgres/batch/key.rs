@@ -10,7 +10,7 @@
 use pontoon_core::name::TableName;
 use pontoon_core::sql::quote::{quote_ident, quote_literal, quote_table};
 
-use super::pages::{do_block, update};
+use super::pages::{COUNT_STUCK, STUCK, do_block, in_line, update};
 use super::record::{Record, Target};
 use super::work::Work;
 use crate::db::postgres::ranges::position::{KeyPosition, KeyUpper, Point, write};
@@ -140,7 +140,7 @@ impl KeyBatch<'_> {
             pontoon_seen := pontoon_seen + {rows};
         END IF;
     END IF;",
-            careful = both(&|within| self.careful(within)),
+            careful = both(&|within| self.careful(within, "")),
             rows = self.rows,
         );
         self.block(&steps)
@@ -156,6 +156,16 @@ impl KeyBatch<'_> {
                 visited.0.as_ref().map(|point| self.beyond(point)),
                 visited.1.as_ref().map(|point| self.up_to(point)),
             ]);
+            let in_line = if self.position.stuck < STUCK {
+                String::new()
+            } else {
+                in_line(&format!(
+                    "SELECT t.ctid FROM ONLY {} AS t WHERE {within} AND {} ORDER BY pg_catalog.random() LIMIT 1 {} OF t",
+                    quote_table(self.table),
+                    self.work.needs,
+                    Work::lock(&self.upper.facts),
+                ))
+            };
             format!(
                 "{careful}
     pontoon_open := {rest}::jsonb;
@@ -163,7 +173,7 @@ impl KeyBatch<'_> {
         -- To the end: the others have their turn first.
         pontoon_open := pontoon_open || {visited}::jsonb;
     END IF;",
-                careful = self.careful(&within),
+                careful = self.careful(&within, &in_line),
                 rest = quote_literal(&write(&open)),
                 visited = quote_literal(&write(&[visited])),
             )
@@ -207,6 +217,7 @@ DECLARE
     pontoon_seen bigint := {seen};
     pontoon_careful boolean := false;
     pontoon_left bigint := {careful};
+    pontoon_stuck CONSTANT bigint := {stuck};
     pontoon_tids tid[] := '{{}}';
     pontoon_full boolean := false;
     pontoon_changed bigint := 0;
@@ -219,19 +230,20 @@ BEGIN
     {steps}
     pontoon_position := pg_catalog.jsonb_build_object(
         'after', pontoon_after, 'ended', pontoon_ended, 'seen', pontoon_seen,
-        'open', pontoon_open, 'careful', greatest(pontoon_left - 1, 0));
+        'open', pontoon_open, 'careful', greatest(pontoon_left - 1, 0), 'stuck', {COUNT_STUCK});
     {record}
 END
 ",
             seen = self.position.seen,
             careful = self.position.careful,
+            stuck = self.position.stuck,
             declarations = Record::DECLARATIONS,
             record = record.text(),
         ))
     }
 
     /// Locks what nobody holds, changes it, and counts what is left.
-    fn careful(&self, within: &str) -> String {
+    fn careful(&self, within: &str, in_line: &str) -> String {
         let pick = self.rows.min(self.most).max(1);
         let table = quote_table(self.table);
         let needs = &self.work.needs;
@@ -242,6 +254,7 @@ END
             ORDER BY {order}
             LIMIT {pick}
             {lock} OF t SKIP LOCKED);
+        {in_line}
         {update}
         pontoon_full := pg_catalog.cardinality(pontoon_tids) >= {pick};
         IF NOT pontoon_full THEN

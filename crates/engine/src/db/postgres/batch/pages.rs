@@ -17,9 +17,16 @@
 //! 4. Position, counts and the run's total are written, the total against
 //!    its limit.
 //!
-//! No step waits for a row longer than 1 ms, and the whole block is younger
-//! than `deadlock_timeout` when it ends (see [`mod@super::prologue`]), so no
-//! application session can find itself in a deadlock with it.
+//! Rows that somebody holds at every moment (a queue in a table, a counter)
+//! would be skipped for ever. After some visits of open pages that found
+//! nothing else, a batch therefore stands in line for *one* row, for as long
+//! as it waits for any lock, while it holds none. Nobody can wait for it then
+//! who does not wait for the row's holder anyway, so it closes no circle.
+//!
+//! No step waits for a row longer than 1 ms while it holds others, and the
+//! whole block is younger than `deadlock_timeout` when it ends (see
+//! [`mod@super::prologue`]), so no application session can find itself in a
+//! deadlock with it.
 
 use pontoon_core::name::TableName;
 use pontoon_core::sql::quote::{dollar_quote, quote_literal, quote_table};
@@ -34,6 +41,11 @@ const CAREFUL: u32 = 16;
 const MOST_PAGES: u64 = 4_096;
 /// Spans that one batch revisits.
 const MOST_SPANS: usize = 64;
+/// Visits that find nothing but held rows before one stands in line.
+pub(super) const STUCK: u32 = 3;
+/// What counts them, behind the steps of a visit.
+pub(super) const COUNT_STUCK: &str = "CASE WHEN pontoon_contended = 0 THEN 0
+        WHEN pontoon_changed = 0 THEN pontoon_stuck + 1 ELSE pontoon_stuck END";
 
 /// What a batch is made of.
 pub(crate) struct PageBatch<'a> {
@@ -116,7 +128,7 @@ impl PageBatch<'_> {
             open = quote_literal(&open),
             next = from + 1,
             last_page = page("pontoon_last"),
-            careful_steps = self.careful(),
+            careful_steps = self.careful(""),
         );
         let counted = format!(" AND {}", self.work.may_need);
         self.block(from, stop, careful, &counted, &steps)
@@ -127,6 +139,23 @@ impl PageBatch<'_> {
         let (near, far) = tidied.split_at(tidied.len().min(MOST_SPANS));
         let (visit, mut rest) = take(near, self.rows.clamp(1, MOST_PAGES));
         rest.extend_from_slice(far);
+        let in_line = if self.position.stuck < STUCK {
+            String::new()
+        } else {
+            let place = "pontoon_spans[1 + pg_catalog.floor(pg_catalog.random() * pg_catalog.array_length(pontoon_spans, 1))::integer:][1:2]";
+            format!(
+                "FOREACH pontoon_span SLICE 1 IN ARRAY ({place}) LOOP
+        {}
+        EXIT;
+    END LOOP;",
+                in_line(&format!(
+                    "SELECT t.ctid FROM ONLY {} AS t WHERE {WITHIN} AND {} ORDER BY pg_catalog.random() LIMIT 1 {} OF t",
+                    quote_table(self.table),
+                    self.work.needs,
+                    Work::lock(&self.upper.facts),
+                ))
+            )
+        };
         let steps = format!(
             "    pontoon_spans := {spans};
     {careful}
@@ -136,10 +165,11 @@ impl PageBatch<'_> {
     -- What was visited goes to the end: the others have their turn first.
     pontoon_open := {rest}::jsonb || pontoon_open;
     pontoon_position := pg_catalog.jsonb_build_object(
-        'page', {page}, 'open', pontoon_open, 'careful', greatest(pontoon_left - 1, 0));
+        'page', {page}, 'open', pontoon_open, 'careful', greatest(pontoon_left - 1, 0),
+        'stuck', {COUNT_STUCK});
 ",
             spans = spans(&visit),
-            careful = self.careful(),
+            careful = self.careful(&in_line),
             visited = quote_literal(&write(&visit)),
             rest = quote_literal(&write(&rest)),
             page = self.position.page,
@@ -178,6 +208,7 @@ DECLARE
     pontoon_tid tid;
     pontoon_careful boolean := false;
     pontoon_left bigint := {careful};
+    pontoon_stuck CONSTANT bigint := {stuck};
     pontoon_spans bigint[];
     pontoon_span bigint[];
     pontoon_tids tid[] := '{{}}';
@@ -204,6 +235,7 @@ BEGIN
     {record}
 END
 ",
+            stuck = self.position.stuck,
             record_declarations = Record::DECLARATIONS,
             regclass = quote_literal(&quote_table(self.table)),
             table = quote_table(self.table),
@@ -217,13 +249,13 @@ END
     }
 
     /// Locks what nobody holds in `pontoon_spans`, changes it, and finds the
-    /// pages where something is left.
-    fn careful(&self) -> String {
+    /// pages where something is left. `in_line` may lock a row when nothing
+    /// was found.
+    fn careful(&self, in_line: &str) -> String {
         let pick = self.rows.min(self.most).max(1);
         let table = quote_table(self.table);
         let needs = &self.work.needs;
-        let within = "t.ctid >= pg_catalog.format('(%s,0)', pontoon_span[1])::tid
-              AND t.ctid < pg_catalog.format('(%s,0)', pontoon_span[2])::tid";
+        let within = WITHIN;
         format!(
             "FOREACH pontoon_span SLICE 1 IN ARRAY pontoon_spans LOOP
             EXIT WHEN pg_catalog.cardinality(pontoon_tids) >= {pick};
@@ -233,6 +265,7 @@ END
                 LIMIT {pick} - pg_catalog.cardinality(pontoon_tids)
                 {lock} OF t SKIP LOCKED);
         END LOOP;
+        {in_line}
         {update}
         pontoon_full := pg_catalog.cardinality(pontoon_tids) >= {pick};
         IF NOT pontoon_full THEN
@@ -266,6 +299,21 @@ END
     fn update(&self, condition: &str) -> String {
         update(self.table, self.work, condition)
     }
+}
+
+/// A row stands in `pontoon_span`.
+const WITHIN: &str = "t.ctid >= pg_catalog.format('(%s,0)', pontoon_span[1])::tid
+              AND t.ctid < pg_catalog.format('(%s,0)', pontoon_span[2])::tid";
+
+/// Waits for the row of `select`, when no row is locked so far.
+pub(super) fn in_line(select: &str) -> String {
+    format!(
+        "IF pg_catalog.cardinality(pontoon_tids) = 0 THEN BEGIN
+            pontoon_tids := ARRAY({select});
+        EXCEPTION WHEN lock_not_available THEN
+            pontoon_tids := '{{}}';
+        END; END IF;"
+    )
 }
 
 /// A body as a statement.

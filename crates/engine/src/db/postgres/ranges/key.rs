@@ -12,9 +12,9 @@
 //!   do), and
 //! - heap and indexes together are at most half of `effective_cache_size`.
 //!
-//! A plan's `backfill.cursor` overrides the choice.
+//! A plan's `backfill.cursor` overrides the choice, and a chase after rows that
+//! passes along pages have not met goes along a key wherever there is one.
 
-use pontoon_core::name::TableName;
 use pontoon_core::sql::quote::{quote_ident, quote_table};
 use pontoon_core::step::CursorKind;
 use tokio_postgres::Client;
@@ -23,7 +23,7 @@ use tokio_postgres::types::Type;
 use super::super::sqlstate::classify;
 use super::leaf::Leaf;
 use super::position::Point;
-use crate::db::{DbError, ErrorKind};
+use crate::db::{DbError, ErrorKind, Scan};
 
 /// An index up to this size is taken to be in memory.
 const SMALL_INDEX: i64 = 32 << 20;
@@ -40,22 +40,22 @@ pub(super) struct Key {
 /// The key to go along, or `None` for pages.
 pub(super) async fn choose(
     client: &Client,
-    relid: u32,
-    table: &TableName,
-    wanted: Option<CursorKind>,
+    leaf: &Leaf,
+    scan: &Scan,
 ) -> Result<Option<Key>, DbError> {
-    if wanted == Some(CursorKind::Pages) {
+    let wanted = scan.cursor;
+    if wanted == Some(CursorKind::Pages) && !scan.chase {
         return Ok(None);
     }
     let row = client
-        .query_typed_opt(include_str!("sql/key.sql"), &[(&relid, Type::OID)])
+        .query_typed_opt(include_str!("sql/key.sql"), &[(&leaf.relid, Type::OID)])
         .await
         .map_err(|error| classify(&error, "look for a key"))?;
     let Some(row) = row else {
         if wanted == Some(CursorKind::Key) {
             return Err(DbError::new(
                 ErrorKind::Refused,
-                format!("Table {table} has no key that a backfill could go along"),
+                format!("Table {} has no key that a backfill could go along", leaf.table),
             )
             .hint("A key cursor needs a unique btree index over NOT NULL columns, ascending, with their own collation; `cursor: pages` needs none."));
         }
@@ -73,7 +73,8 @@ pub(super) async fn choose(
         heap: row.get("heap_bytes"),
         cache: row.get("cache_bytes"),
     };
-    Ok((wanted == Some(CursorKind::Key) || fits.favours_key()).then_some(key))
+    let goes = scan.chase || wanted == Some(CursorKind::Key) || fits.favours_key();
+    Ok(goes.then_some(key))
 }
 
 /// The figures of the choice, in bytes.

@@ -228,8 +228,7 @@ impl Maker<'_> {
         let facts = self.facts(leaf).await?;
         if let ScanKind::Backfill(_) = self.scan.kind
             && !written_columns(&self.scan.kind).is_empty()
-            && let Some(key) =
-                key::choose(self.client, leaf.relid, &leaf.table, self.scan.cursor).await?
+            && let Some(key) = key::choose(self.client, leaf, self.scan).await?
         {
             let parts = parts(leaf.pages, self.scan.parts);
             let bounds = key::split(self.client, leaf, &key, parts).await?;

@@ -32,6 +32,9 @@ pub(crate) struct PagePosition {
     /// one met a lock.
     #[serde(default)]
     pub(crate) careful: u32,
+    /// Visits of `open` in a row that found nothing but rows somebody held.
+    #[serde(default)]
+    pub(crate) stuck: u32,
 }
 
 /// Where a range of pages ends, and what its batches must know of the table.
@@ -99,6 +102,9 @@ pub(crate) struct KeyPosition {
     /// As in [`PagePosition::careful`].
     #[serde(default)]
     pub(crate) careful: u32,
+    /// As in [`PagePosition::stuck`].
+    #[serde(default)]
+    pub(crate) stuck: u32,
 }
 
 /// Where a range of a key ends.
