@@ -13,6 +13,7 @@ mod deadlock;
 mod failover;
 mod gates;
 mod hot_rows;
+mod isolation;
 mod limits;
 mod long_steps;
 mod operations;
@@ -28,6 +29,7 @@ mod standby_readers;
 mod tables;
 mod takeover;
 mod throttle;
+mod writes;
 
 /// The versions to run on.
 fn versions() -> Vec<u32> {
