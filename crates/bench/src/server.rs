@@ -56,6 +56,18 @@ async fn recreate(server: &Server, name: &str, template: &str) -> Result<(), Err
     Ok(())
 }
 
+/// Bytes of the table and its indexes in the original, and in the copy.
+pub(crate) async fn sizes(server: &Server) -> Result<(f64, f64), Error> {
+    let size = async |name: &str| {
+        let client = server.client(name).await?;
+        let row = client
+            .query_one("SELECT pg_total_relation_size('users')::float8", &[])
+            .await?;
+        Ok::<f64, Error>(row.get(0))
+    };
+    Ok((size(ORIGINAL).await?, size(TURN).await?))
+}
+
 /// Brings a copy into the state that each turn begins with.
 pub(crate) async fn settle(client: &Client) -> Result<(), Error> {
     client.batch_execute("VACUUM (ANALYZE) users").await?;

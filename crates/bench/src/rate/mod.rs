@@ -109,9 +109,12 @@ async fn contest(
         })
         .collect();
     let mut turns: Vec<Vec<Turn>> = vec![Vec::new(); contestants.len()];
+    let mut growth: Vec<Vec<f64>> = vec![Vec::new(); contestants.len()];
     for _ in 0..arguments.rounds() {
-        for (contestant, turns) in contestants.iter().zip(&mut turns) {
-            turns.push(contestant.turn(server, table, work).await?);
+        for (at, contestant) in contestants.iter().enumerate() {
+            turns[at].push(contestant.turn(server, table, work).await?);
+            let (before, after) = server::sizes(server).await?;
+            growth[at].push((after - before) / before * 100.0);
         }
     }
     let rows = f64::from(table.rows);
@@ -128,7 +131,9 @@ async fn contest(
         rates.get(at)
     };
     let mut figures = Vec::new();
-    for ((contestant, rate), turns) in contestants.iter().zip(&rates).zip(&turns) {
+    for (((contestant, rate), turns), growth) in
+        contestants.iter().zip(&rates).zip(&turns).zip(growth)
+    {
         let mut compared: Vec<Figure> = contestant
             .rivals(work)
             .into_iter()
@@ -150,6 +155,8 @@ async fn contest(
                 costs,
             ));
         }
+        let name = contestant.name(work);
+        figures.push(Figure::new(name, "table and indexes grew by", "%", growth));
     }
     Ok(figures)
 }

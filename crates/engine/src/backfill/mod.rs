@@ -27,8 +27,9 @@ use crate::failpoint;
 use crate::scan::{self, Chunk, End, PROGRESS, Speed, Tally, Watcher};
 use crate::throttle::Throttle;
 
-/// Ranges per worker: enough that no worker is idle at the end.
-const RANGES_PER_WORKER: u32 = 8;
+/// Laps over each stretch of pages. Four reuse three quarters of the space;
+/// more of them gain little and look at each page as many times more.
+const LAPS: u32 = 4;
 /// A row that still matches after so many passes will always match.
 const MOST_PASSES: u32 = 100;
 /// Passes of an undo are numbered from here, beside those of the step itself.
@@ -97,7 +98,9 @@ async fn passes<D: Database>(
             pass,
             kind: ScanKind::Backfill(work.clone()),
             cursor: work.cursor.or(settings.borrow().backfill.cursor),
-            parts: settings.borrow().backfill.workers.max(1) * RANGES_PER_WORKER,
+            workers: settings.borrow().backfill.workers.max(1),
+            // Later passes find little to do.
+            laps: if pass == first_pass { LAPS } else { 1 },
             chase,
         };
         let Some((changed, mut progress)) =

@@ -374,12 +374,15 @@ pub struct Scan {
     pub kind: ScanKind,
     /// Asked for; the implementation chooses when `None`.
     pub cursor: Option<CursorKind>,
-    /// Ranges wanted per table, at least.
-    pub parts: u32,
     /// Rows are left that no pass has met, because their writers move them:
     /// what does not move with a row, its key, is to be gone along where there
     /// is one.
     pub chase: bool,
+    /// Ranges that will be worked on at the same time.
+    pub workers: u32,
+    /// Laps over each stretch of pages, for work that changes rows: more of
+    /// them reuse more of the space that old row versions leave. 1: none.
+    pub laps: u32,
 }
 
 /// The two scans.

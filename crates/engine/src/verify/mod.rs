@@ -30,8 +30,6 @@ use crate::throttle::Throttle;
 const MOST_PASSES: u32 = 5;
 /// Conflicts that are named.
 const EXAMPLES: usize = 20;
-/// Ranges per worker.
-const RANGES_PER_WORKER: u32 = 8;
 
 /// How verifying ended, when nothing went wrong on the way.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,7 +63,8 @@ pub(crate) async fn run<D: Database>(
             pass,
             kind: ScanKind::Verify(work.clone()),
             cursor: settings.borrow().backfill.cursor,
-            parts: settings.borrow().backfill.workers.max(1) * RANGES_PER_WORKER,
+            workers: settings.borrow().backfill.workers.max(1),
+            laps: 1,
         };
         let Some(ranges) =
             one_pass(db, fence, &scan, work, &settings, &throttle, sink, cancel).await?

@@ -3,6 +3,7 @@
 mod batch;
 mod contention;
 mod failure;
+mod laps;
 mod signals;
 mod support;
 mod tables;

@@ -196,7 +196,7 @@ async fn ranges_split_a_key_into_parts() {
     let mut work = filling("t", lower_name());
     work.cursor = Some(CursorKind::Key);
     let mut scan = bed.scan(&work);
-    scan.parts = 4;
+    scan.workers = 4;
     let ranges = pontoon_engine::db::Database::ranges(&bed.pg, &bed.fence, &scan)
         .await
         .expect("ranges");

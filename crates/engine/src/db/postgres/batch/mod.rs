@@ -16,6 +16,7 @@
 
 pub(crate) mod failure;
 mod key;
+pub(crate) mod laps;
 pub(crate) mod left;
 pub(crate) mod pages;
 pub(crate) mod prologue;

@@ -17,6 +17,9 @@
 //! 4. Position, counts and the run's total are written, the total against
 //!    its limit.
 //!
+//! Where the range is gone over in laps, a batch sees only the rows whose turn
+//! has come; see [`mod@super::laps`].
+//!
 //! Rows that somebody holds at every moment (a queue in a table, a counter)
 //! would be skipped for ever. After some visits of open pages that found
 //! nothing else, a batch therefore stands in line for *one* row, for as long
@@ -31,6 +34,7 @@
 use pontoon_core::name::TableName;
 use pontoon_core::sql::quote::{dollar_quote, quote_literal, quote_table};
 
+use super::laps::Laps;
 use super::record::{Record, Target};
 use super::work::{Check, Work};
 use crate::db::postgres::ranges::position::{PagePosition, PageUpper, Span, take, tidy, write};
@@ -74,7 +78,22 @@ impl PageBatch<'_> {
 
     fn forward(&self) -> String {
         let from = self.position.page;
-        let stop = self.upper.end.min(from + self.rows.clamp(1, MOST_PAGES));
+        let laps = Laps::of(self.position, self.upper);
+        let turn = laps.as_ref().and_then(Laps::turn);
+        let with_turn = |needs: &str| {
+            turn.as_ref()
+                .map_or_else(|| needs.to_owned(), |turn| format!("{turn} AND {needs}"))
+        };
+        let needs = with_turn(&self.work.needs);
+        let (ahead, how_far, overfull) =
+            match laps.as_ref().and_then(|it| it.end_of_batch(self.rows)) {
+                Some(to) => (
+                    self.known(),
+                    format!("pontoon_to := {to};"),
+                    "false".to_owned(),
+                ),
+                None => self.counted(laps.as_ref(), &with_turn(&self.work.may_need)),
+            };
         let open = write(&tidy(self.position.open.clone()));
         let careful = self.position.careful;
         let at_once = if careful > 0 {
@@ -82,7 +101,7 @@ impl PageBatch<'_> {
         } else {
             format!(
                 "-- A page with more rows than the batch may have is gone through bit by bit.
-    pontoon_careful := pontoon_seen >= {rows} AND {last_page} <= {from};
+    pontoon_careful := {overfull};
     IF pontoon_seen > 0 AND NOT pontoon_careful THEN BEGIN
         PERFORM pg_catalog.set_config('lock_timeout', '1', true);
         {update}
@@ -94,22 +113,15 @@ impl PageBatch<'_> {
         pontoon_careful := true;
         pontoon_left := {CAREFUL} + 1;
     END; END IF;",
-                rows = self.rows,
-                last_page = page("pontoon_last"),
                 update = self.update(&format!(
-                    "t.ctid >= {} AND t.ctid < pontoon_tid AND {}",
+                    "t.ctid >= {} AND t.ctid < pontoon_tid AND {needs}",
                     tid(from),
-                    self.work.needs
                 )),
                 most = self.most,
             )
         };
         let steps = format!(
-            "    IF pontoon_seen < {rows} THEN
-        pontoon_to := {stop};
-    ELSE
-        pontoon_to := greatest({next}, {last_page});
-    END IF;
+            "    {how_far}
     pontoon_tid := pg_catalog.format('(%s,0)', pontoon_to)::tid;
     {at_once}
     IF pontoon_careful THEN
@@ -120,18 +132,56 @@ impl PageBatch<'_> {
             pontoon_open := '[]';
         END IF;
     END IF;
+    {next_lap}
     pontoon_open := {open}::jsonb || pontoon_open;
     pontoon_position := pg_catalog.jsonb_build_object(
-        'page', pontoon_to, 'open', pontoon_open, 'careful', greatest(pontoon_left - 1, 0));
+        'page', pontoon_to, 'open', pontoon_open, 'careful', greatest(pontoon_left - 1, 0){lap});
 ",
-            rows = self.rows,
+            next_lap = laps.as_ref().map(Laps::next).unwrap_or_default(),
+            lap = laps.as_ref().map_or("", |_| ", 'lap', pontoon_lap"),
             open = quote_literal(&open),
-            next = from + 1,
-            last_page = page("pontoon_last"),
-            careful_steps = self.careful(""),
+            careful_steps = self.careful(&needs, "", laps.as_ref().is_none_or(Laps::is_last)),
         );
-        let counted = format!(" AND {}", self.work.may_need);
-        self.block(from, stop, careful, &counted, &steps)
+        self.block(&ahead, careful, &steps)
+    }
+
+    /// Counts rows ahead that may need work: what is selected, statements that
+    /// set `pontoon_to`, and a condition for a first page that holds more of
+    /// them than the batch may have.
+    fn counted(&self, laps: Option<&Laps>, may_need: &str) -> (String, String, String) {
+        let (from, rows) = (self.position.page, self.rows);
+        let bound = laps.map_or(self.upper.end, Laps::bound);
+        let stop = bound.min(from + rows.clamp(1, MOST_PAGES));
+        let last_page = page("pontoon_last");
+        let how_far = format!(
+            "IF pontoon_seen < {rows} THEN
+        pontoon_to := {stop};
+    ELSE
+        pontoon_to := greatest({next}, {last_page});
+    END IF;",
+            next = from + 1,
+        );
+        let overfull = format!("pontoon_seen >= {rows} AND {last_page} <= {from}");
+        let ahead = format!(
+            "pg_catalog.count(*), pg_catalog.max(place)
+    INTO pontoon_storage, pontoon_seen, pontoon_last
+    FROM (SELECT t.ctid AS place FROM ONLY {table} AS t
+          WHERE t.ctid >= {first} AND t.ctid < {last} AND {may_need} LIMIT {rows}) AS ahead",
+            table = quote_table(self.table),
+            first = tid(from),
+            last = tid(stop),
+        );
+        (ahead, how_far, overfull)
+    }
+
+    /// Nothing is counted; the table is locked all the same.
+    fn known(&self) -> String {
+        format!(
+            "1, NULL
+    INTO pontoon_storage, pontoon_seen, pontoon_last
+    FROM (SELECT pg_catalog.count(*) FROM (SELECT FROM ONLY {table} LIMIT 0) AS none) AS locked",
+            table = quote_table(self.table),
+        )
     }
 
     fn revisit(&self) -> String {
@@ -169,16 +219,15 @@ impl PageBatch<'_> {
         'stuck', {COUNT_STUCK});
 ",
             spans = spans(&visit),
-            careful = self.careful(&in_line),
+            careful = self.careful(&self.work.needs, &in_line, true),
             visited = quote_literal(&write(&visit)),
             rest = quote_literal(&write(&rest)),
             page = self.position.page,
         );
-        let (from, to) = visit.first().copied().unwrap_or_default();
-        self.block(from, to, self.position.careful, "", &steps)
+        self.block(&self.known(), self.position.careful, &steps)
     }
 
-    fn block(&self, from: u64, stop: u64, careful: u32, counted: &str, steps: &str) -> String {
+    fn block(&self, ahead: &str, careful: u32, steps: &str) -> String {
         let record = Record {
             target: &self.target,
             done: format!(
@@ -186,10 +235,13 @@ impl PageBatch<'_> {
                 self.upper.end
             ),
             pages_done: format!(
-                "greatest(0, (pontoon_position->>'page')::bigint - {} - (
+                "greatest(0, {} - (
             SELECT coalesce(pg_catalog.sum((span->>1)::bigint - (span->>0)::bigint), 0)
             FROM pg_catalog.jsonb_array_elements(pontoon_open) AS span))::bigint",
-                self.upper.begin
+                Laps::of(self.position, self.upper).map_or_else(
+                    || format!("(pontoon_position->>'page')::bigint - {}", self.upper.begin),
+                    |laps| laps.pages_done(self.upper.begin),
+                )
             ),
             rows: "pontoon_changed",
             more: String::new(),
@@ -220,13 +272,11 @@ DECLARE
     pontoon_some bigint[];
     pontoon_count bigint;
     pontoon_open jsonb := '[]';
+    pontoon_lap jsonb;
     pontoon_position jsonb;
     {record_declarations}
 BEGIN
-    SELECT pg_catalog.pg_relation_filenode({regclass}::regclass), pg_catalog.count(*), pg_catalog.max(place)
-    INTO pontoon_storage, pontoon_seen, pontoon_last
-    FROM (SELECT t.ctid AS place FROM ONLY {table} AS t
-          WHERE t.ctid >= {first} AND t.ctid < {last}{counted} LIMIT {rows}) AS ahead;
+    SELECT pg_catalog.pg_relation_filenode({regclass}::regclass), {ahead};
     IF pontoon_storage IS DISTINCT FROM {storage} THEN
         {rewritten}
         RETURN;
@@ -238,25 +288,20 @@ END
             stuck = self.position.stuck,
             record_declarations = Record::DECLARATIONS,
             regclass = quote_literal(&quote_table(self.table)),
-            table = quote_table(self.table),
-            first = tid(from),
-            last = tid(stop),
-            rows = self.rows,
             storage = self.storage,
             rewritten = Record::rewritten(),
             record = record.text(),
         )
     }
 
-    /// Locks what nobody holds in `pontoon_spans`, changes it, and finds the
-    /// pages where something is left. `in_line` may lock a row when nothing
-    /// was found.
-    fn careful(&self, in_line: &str) -> String {
+    /// Locks what nobody holds in `pontoon_spans` and changes it; `in_line` may
+    /// lock a row when nothing was found. Unless a later lap will come by, it
+    /// finds the pages where something is left.
+    fn careful(&self, needs: &str, in_line: &str, is_last: bool) -> String {
         let pick = self.rows.min(self.most).max(1);
         let table = quote_table(self.table);
-        let needs = &self.work.needs;
         let within = WITHIN;
-        format!(
+        let pick_and_update = format!(
             "FOREACH pontoon_span SLICE 1 IN ARRAY pontoon_spans LOOP
             EXIT WHEN pg_catalog.cardinality(pontoon_tids) >= {pick};
             pontoon_tids := pontoon_tids || ARRAY(
@@ -267,7 +312,15 @@ END
         END LOOP;
         {in_line}
         {update}
-        pontoon_full := pg_catalog.cardinality(pontoon_tids) >= {pick};
+        pontoon_full := pg_catalog.cardinality(pontoon_tids) >= {pick};",
+            lock = Work::lock(&self.upper.facts),
+            update = self.update("t.ctid = ANY (pontoon_tids)"),
+        );
+        if !is_last {
+            return pick_and_update;
+        }
+        format!(
+            "{pick_and_update}
         IF NOT pontoon_full THEN
             -- Rows that we have changed are not looked at again: what a user's
             -- trigger made of them is for verify to judge.
@@ -290,8 +343,6 @@ END
                       GROUP BY island) AS islands;
             END IF;
         END IF;",
-            lock = Work::lock(&self.upper.facts),
-            update = self.update("t.ctid = ANY (pontoon_tids)"),
             page_of_row = page("t.ctid"),
         )
     }

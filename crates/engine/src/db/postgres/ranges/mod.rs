@@ -41,8 +41,13 @@ use crate::db::{DbError, ErrorKind, Fence, Findings, RangeRecord, Scan, ScanKind
 /// A range is split off for each of these many pages (256 MB), so that
 /// workers find something to do whatever their number becomes.
 const PAGES_PER_RANGE: u64 = 32_768;
-/// No range is smaller than this because of `parts`.
+/// No range is smaller than this for the sake of several workers.
 const FEWEST_PAGES: u64 = 32;
+/// Ranges per worker, so that none is idle at the end,
+const RANGES_PER_WORKER: u32 = 8;
+/// where they have as many pages: laps over short ranges come too soon after
+/// one another to reuse anything.
+const PAGES_FOR_MORE: u64 = 1_024;
 /// More ranges than this help nobody; they grow instead.
 const MOST_RANGES: u64 = 2_048;
 
@@ -225,22 +230,22 @@ impl Maker<'_> {
 
     /// New ranges for a leaf; their numbers are given later.
     async fn tile(&self, leaf: &Leaf) -> Result<Vec<NewRange>, DbError> {
-        let facts = self.facts(leaf).await?;
+        let (facts, laps) = self.facts(leaf).await?;
         if let ScanKind::Backfill(_) = self.scan.kind
             && !written_columns(&self.scan.kind).is_empty()
             && let Some(key) = key::choose(self.client, leaf, self.scan).await?
         {
-            let parts = parts(leaf.pages, self.scan.parts);
+            let parts = parts(leaf.pages, self.scan.workers);
             let bounds = key::split(self.client, leaf, &key, parts).await?;
             return Ok(key_ranges(leaf, &key, &bounds, &facts));
         }
-        Ok(self.page_ranges(leaf, &facts))
+        Ok(self.page_ranges(leaf, &facts, laps))
     }
 
-    fn page_ranges(&self, leaf: &Leaf, facts: &Facts) -> Vec<NewRange> {
+    fn page_ranges(&self, leaf: &Leaf, facts: &Facts, laps: u32) -> Vec<NewRange> {
         let tail = matches!(self.scan.kind, ScanKind::Verify(_));
         let idle = !tail && written_columns(&self.scan.kind).is_empty();
-        let parts = parts(leaf.pages, self.scan.parts);
+        let parts = parts(leaf.pages, self.scan.workers);
         (0..parts)
             .map(|part| {
                 let begin = share(leaf.pages, part, parts);
@@ -254,6 +259,7 @@ impl Maker<'_> {
                     begin,
                     end,
                     tail,
+                    laps: if end - begin < FEWEST_PAGES { 1 } else { laps },
                     facts: facts.clone(),
                 };
                 new_range(
@@ -269,7 +275,8 @@ impl Maker<'_> {
             .collect()
     }
 
-    async fn facts(&self, leaf: &Leaf) -> Result<Facts, DbError> {
+    /// What batches must know of the table, and the laps that pay there.
+    async fn facts(&self, leaf: &Leaf) -> Result<(Facts, u32), DbError> {
         let row = self
             .client
             .query_typed_one(
@@ -281,12 +288,18 @@ impl Maker<'_> {
             )
             .await
             .map_err(|error| classify(&error, "read the keys of a table"))?;
-        Ok(Facts {
+        let laps = if row.get("conflicts") {
+            1
+        } else {
+            self.scan.laps
+        };
+        let facts = Facts {
             deadlock_ms: u32::try_from(row.get::<_, i32>("deadlock_ms")).ok(),
             key_lock: row.get("key_lock"),
             changing_triggers: row.get("changing_triggers"),
             names: row.get("names"),
-        })
+        };
+        Ok((facts, laps))
     }
 
     fn table(&self) -> &TableName {
@@ -381,11 +394,14 @@ fn written_columns(kind: &ScanKind) -> Vec<String> {
 }
 
 /// How many ranges a leaf of this size is split into.
-fn parts(pages: u64, wanted: u32) -> u64 {
+fn parts(pages: u64, workers: u32) -> u64 {
+    let one_each = u64::from(workers).min(pages / FEWEST_PAGES);
+    let several = u64::from(workers.saturating_mul(RANGES_PER_WORKER)).min(pages / PAGES_FOR_MORE);
     pages
         .div_ceil(PAGES_PER_RANGE)
         .min(MOST_RANGES)
-        .max(u64::from(wanted).min(pages / FEWEST_PAGES))
+        .max(one_each)
+        .max(several)
         .max(1)
 }
 
@@ -504,8 +520,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parts_tile_the_table(pages in 0u64..10_000_000, wanted in 0u32..64) {
-            let parts = parts(pages, wanted);
+        fn parts_tile_the_table(pages in 0u64..10_000_000, workers in 0u32..64) {
+            let parts = parts(pages, workers);
             prop_assert!(parts >= 1);
             prop_assert_eq!(share(pages, 0, parts), 0);
             prop_assert_eq!(share(pages, parts, parts), pages);
@@ -520,8 +536,10 @@ mod tests {
         assert_eq!(parts(0, 8), 1);
         assert_eq!(parts(10, 8), 1);
         assert_eq!(parts(100, 8), 3);
-        assert_eq!(parts(10_000, 8), 8);
-        assert_eq!(parts(PAGES_PER_RANGE * 20, 8), 20);
+        assert_eq!(parts(10_000, 1), 8);
+        assert_eq!(parts(5_000, 2), 4);
+        assert_eq!(parts(100_000, 2), 16);
+        assert_eq!(parts(PAGES_PER_RANGE * 20, 1), 20);
         assert_eq!(parts(u64::MAX / 4, 8), MOST_RANGES);
     }
 }

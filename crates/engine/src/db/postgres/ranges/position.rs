@@ -23,7 +23,8 @@ pub(crate) type Span = (u64, u64);
 /// How far a range of pages is done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PagePosition {
-    /// Everything below this page is done, but for `open`.
+    /// Everything below this page is done, but for `open` and what later laps
+    /// of its stretch will do.
     pub(crate) page: u64,
     /// Pages below `page` that hold rows somebody else had locked.
     #[serde(default)]
@@ -35,6 +36,27 @@ pub(crate) struct PagePosition {
     /// Visits of `open` in a row that found nothing but rows somebody held.
     #[serde(default)]
     pub(crate) stuck: u32,
+    /// Where it stands among the laps of its stretch of pages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lap: Option<Lap>,
+}
+
+/// One of several rounds over a stretch of pages (see
+/// [`mod@super::super::batch::laps`]). Everything below `begin` is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Lap {
+    /// Counts from 0.
+    pub(crate) no: u32,
+    /// The stretch's first page.
+    pub(crate) begin: u64,
+    /// The first page behind it; the first lap finds out.
+    pub(crate) end: Option<u64>,
+    /// Batches of the first lap so far.
+    pub(crate) batches: u32,
+    /// Rows that had their turn in the first lap. `None`: nobody knows how
+    /// many are left for this one.
+    #[serde(default)]
+    pub(crate) rows: Option<u64>,
 }
 
 /// Where a range of pages ends, and what its batches must know of the table.
@@ -47,6 +69,9 @@ pub(crate) struct PageUpper {
     /// The scan goes on to the table's end of the moment, wherever it is then.
     #[serde(default)]
     pub(crate) tail: bool,
+    /// Laps over each stretch of pages; 1 and less: it is gone over once.
+    #[serde(default)]
+    pub(crate) laps: u32,
     /// Facts that a batch needs.
     #[serde(flatten)]
     pub(crate) facts: Facts,

@@ -49,4 +49,16 @@ SELECT
         ) i
         CROSS JOIN LATERAL pg_catalog.unnest(i.indkey[0:i.indnkeyatts - 1]) WITH ORDINALITY AS k (attnum, place)
         JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-    ), '{}') AS names
+    ), '{}') AS names,
+    -- A standby that does not tell which row versions its queries still need:
+    -- replaying the reuse of their space stalls it or cancels them. What we
+    -- may not see counts as such a standby.
+    EXISTS (
+        SELECT
+        FROM pg_catalog.pg_stat_replication r
+        LEFT JOIN pg_catalog.pg_replication_slots s ON s.active_pid = r.pid
+        WHERE s.slot_type IS DISTINCT FROM 'logical'
+          AND (r.state IS NULL AND r.application_name <> 'pg_basebackup'
+               OR r.state IN ('streaming', 'catchup') AND r.replay_lsn IS NOT NULL)
+          AND r.backend_xmin IS NULL AND s.xmin IS NULL
+    ) AS conflicts
