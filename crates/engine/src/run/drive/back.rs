@@ -69,13 +69,7 @@ impl<D: Database> Driver<'_, D> {
         let Undo::Steps { actions } = &step.step.undo else {
             return Ok(None);
         };
-        self.sink.emit(Event::StepStarted {
-            no: step.step.no,
-            phase: step.step.phase,
-            kind: actions[action].kind().to_owned(),
-            name: step.step.name.clone(),
-            undo: true,
-        });
+        self.started(step, &actions[action], true);
         let Action::Backfill(work) = &actions[action] else {
             return self.act(step, Direction::Undo(action)).await;
         };

@@ -35,13 +35,7 @@ impl<D: Database> Driver<'_, D> {
             let Action::Verify(work) = &step.step.action else {
                 continue;
             };
-            self.sink.emit(Event::StepStarted {
-                no: step.step.no,
-                phase: step.step.phase,
-                kind: step.step.action.kind().to_owned(),
-                name: step.step.name.clone(),
-                undo: false,
-            });
+            self.started(step, &step.step.action, false);
             match self.verify(step, work).await {
                 Ok(None) => {}
                 Ok(Some(stop)) => return self.ending_of(stop).await,

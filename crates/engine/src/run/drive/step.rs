@@ -26,13 +26,7 @@ impl<D: Database> Driver<'_, D> {
     }
 
     async fn perform(&mut self, step: &StepRecord) -> Result<Option<Stop>, RunError> {
-        self.sink.emit(Event::StepStarted {
-            no: step.step.no,
-            phase: step.step.phase,
-            kind: step.step.action.kind().to_owned(),
-            name: step.step.name.clone(),
-            undo: false,
-        });
+        self.started(step, &step.step.action, false);
         match &step.step.action {
             Action::Ddl(_) | Action::Sync(_) | Action::Sql(_) => {
                 self.act(step, Direction::Do).await
@@ -213,6 +207,16 @@ impl<D: Database> Driver<'_, D> {
             .db
             .update_step(self.fence(), step.step.no, &change)
             .await?)
+    }
+
+    pub(super) fn started(&self, step: &StepRecord, action: &Action, undo: bool) {
+        self.sink.emit(Event::StepStarted {
+            no: step.step.no,
+            phase: step.step.phase,
+            kind: action.kind().to_owned(),
+            name: step.step.name.clone(),
+            undo,
+        });
     }
 
     pub(super) fn finished(&self, step: &StepRecord, rows: u64) {
