@@ -59,6 +59,7 @@ pub(super) async fn create(
             fence: act.fence,
             no: act.no,
             locks: Vec::new(),
+            shows_the_new: false,
             before: format!(
                 "    IF NOT EXISTS (
         SELECT FROM pg_catalog.pg_index i
@@ -172,6 +173,7 @@ pub(super) async fn drop(
             fence: act.fence,
             no: act.no,
             locks: Vec::new(),
+            shows_the_new: false,
             before: format!(
                 "    IF pg_catalog.to_regclass({relation}) IS NOT NULL THEN
         RAISE EXCEPTION 'the index is still there' USING ERRCODE = '{BROKEN}';

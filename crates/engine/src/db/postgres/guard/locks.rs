@@ -8,6 +8,7 @@ use pontoon_core::sql::quote::quote_table;
 use pontoon_core::step::LockMode;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
+use uuid::Uuid;
 
 use super::super::sqlstate::classify;
 use crate::db::DbError;
@@ -257,6 +258,47 @@ pub(crate) async fn in_the_way(
         });
     }
     Ok(found)
+}
+
+/// Everyone whose snapshot is older than the end of the run's last backfill or
+/// verify pass, ours left out: to them the new shape is still unfilled.
+pub(crate) async fn old_snapshots(
+    client: &Client,
+    run: Uuid,
+    locks: &[Lock],
+    our_pids: &[i32],
+) -> Result<Vec<InTheWay>, DbError> {
+    let rows = client
+        .query_typed(
+            include_str!("sql/snapshots.sql"),
+            &[(&run, Type::UUID), (&our_pids, Type::INT4_ARRAY)],
+        )
+        .await
+        .map_err(|error| classify(&error, "look for old snapshots"))?;
+    let relation = locks.first().map(|lock| lock.table.to_string());
+    Ok(rows
+        .iter()
+        .map(|row| {
+            let pid: i32 = row.get("pid");
+            let age_ms: Option<f64> = row.get("age_ms");
+            InTheWay {
+                blocker: Blocker {
+                    pid,
+                    gid: None,
+                    user: row.get("usename"),
+                    application: row.get("application_name"),
+                    state: row.get("state"),
+                    age_ms: age_ms.map_or(0, |age| age.max(0.0) as u64),
+                    mode: "a snapshot from before the backfill".to_owned(),
+                    relation: relation.clone().unwrap_or_default(),
+                    query: row.get("query"),
+                },
+                owner: pid.to_string(),
+                age_ms,
+                yields: false,
+            }
+        })
+        .collect())
 }
 
 #[cfg(test)]

@@ -11,6 +11,9 @@
 //!    conflicting lock, nothing is tried: queueing behind it would only make
 //!    the application queue behind us. This wait is bounded by
 //!    `lock_patience` and told with names.
+//!    The step that puts the new shape in the old one's place also waits for
+//!    transactions whose snapshot is older than the backfill's end: they would
+//!    find the new columns empty.
 //! 3. A try is [one message](message). It first takes a lock that blocks no
 //!    reads or writes and makes an autovacuum yield, then waits for the
 //!    strong lock for 50 ms, and twice as long at every further try up to
@@ -35,7 +38,7 @@ use std::time::{Duration, Instant};
 use rand::Rng;
 use tokio::time::sleep;
 
-use self::locks::{InTheWay, Lock, Wanted, expand, in_the_way};
+use self::locks::{InTheWay, Lock, Wanted, expand, in_the_way, old_snapshots};
 use self::message::Try;
 use self::patience::Patience;
 use self::record::Record;
@@ -67,6 +70,9 @@ pub(crate) struct Guarded<'a> {
     /// What is locked, the step's main table first; tables that do not exist
     /// are left out.
     pub(crate) locks: Vec<Wanted>,
+    /// Whoever reads the tables after this step must see what the backfill
+    /// wrote: snapshots from before its end are waited for.
+    pub(crate) shows_the_new: bool,
     /// PL/pgSQL after the locks and before the statements: what must still hold.
     pub(crate) before: String,
     /// The step.
@@ -253,11 +259,14 @@ async fn wait_for_old(
     loop {
         let found = in_the_way(control, locks, &our_pids).await?;
         let on_standbys = readers.in_the_way(locks).await;
-        let old: Vec<InTheWay> = found
+        let mut old: Vec<InTheWay> = found
             .into_iter()
             .chain(on_standbys)
             .filter(|holder| !holder.yields && patience.age(holder) >= cap)
             .collect();
+        if guarded.shows_the_new {
+            old.extend(old_snapshots(control, guarded.fence.run, locks, &our_pids).await?);
+        }
         if old.is_empty() {
             return Ok(());
         }
