@@ -26,6 +26,7 @@ mod row_locks;
 mod scene;
 mod stall;
 mod standby_readers;
+mod subscribers;
 mod tables;
 mod takeover;
 mod throttle;
