@@ -186,7 +186,7 @@ fn exit_of(ending: &Ending) -> Exit {
             Exit::Done
         }
         Ending::Gate { .. } => Exit::Gate,
-        Ending::Interrupted => Exit::Interrupted,
+        Ending::Interrupted | Ending::Left => Exit::Interrupted,
         Ending::Paused { .. } | Ending::Relieved { .. } => Exit::Paused,
     }
 }
@@ -241,6 +241,10 @@ fn last_words(
         ),
         Ending::Interrupted => (
             format!("{run} was interrupted; everything committed is kept, and nothing holds it."),
+            context.hints(&again),
+        ),
+        Ending::Left => (
+            format!("{run} goes on without this process; everything committed is kept."),
             context.hints(&again),
         ),
         Ending::Relieved { by } => (

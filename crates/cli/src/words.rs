@@ -376,6 +376,14 @@ pub(crate) fn event(run: Option<Uuid>, event: &Event) -> String {
         Event::Command { command, by, from } => {
             format!("{} asked for: {command}.", caller(by, from.as_ref()))
         }
+        Event::WorkerJoined { worker } => format!("{worker} helps with the backfill."),
+        Event::WorkerLeft { worker, rows } => {
+            format!("{worker} has left, after {} rows.", count(*rows))
+        }
+        Event::WorkerLost { worker, rows } => format!(
+            "The membership of {worker} has ended, after {} rows; its ranges are free.",
+            count(*rows)
+        ),
         Event::StateChanged { state, reason } => {
             let reason = reason
                 .as_ref()

@@ -9,6 +9,8 @@ use pontoon_core::step::Phase;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::db::Own;
+
 /// The version of the JSON form.
 pub const EVENT_VERSION: u32 = 1;
 
@@ -170,6 +172,26 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<Caller>,
     },
+    /// A process helps with the ranges of backfills from now on.
+    WorkerJoined {
+        /// Who: `ada@desk, pid 4121`.
+        worker: String,
+    },
+    /// It does so no more: it was told to end, or had no more to do.
+    WorkerLeft {
+        /// Who.
+        worker: String,
+        /// Rows that its batches changed since it joined.
+        rows: u64,
+    },
+    /// It was not heard of any more, or another process has taken the run:
+    /// its ranges are free.
+    WorkerLost {
+        /// Who.
+        worker: String,
+        /// Rows that its batches had changed when it was last heard of.
+        rows: u64,
+    },
     /// The run's state changed.
     StateChanged {
         /// `running`, `waiting`, …
@@ -244,6 +266,9 @@ pub struct BackfillProgress {
     pub eta_seconds: Option<f64>,
     /// Rows the next batch aims at.
     pub batch_rows: u64,
+    /// What this very process has done of it in its term.
+    #[serde(default)]
+    pub own: Own,
 }
 
 /// Where a verify pass stands.

@@ -9,7 +9,7 @@
 //! number), `undo.N.begin` and `undo.N.end`, `batch.end` (a batch has
 //! committed), `verify.chunk` (a chunk has been compared), `gate`,
 //! `run.absent` (none of this plan was found), `run.created`,
-//! `lease.release`.
+//! `lease.release`, `worker.joined` (a worker has joined the holder's term).
 
 /// This process has reached a named place.
 #[cfg(debug_assertions)]

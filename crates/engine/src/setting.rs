@@ -59,7 +59,7 @@ pub const SETTINGS: [Setting; 6] = [
     Setting {
         key: "workers",
         path: "backfill.workers",
-        about: "ranges worked on at once, over all processes",
+        about: "ranges worked on at once, in each process",
     },
 ];
 

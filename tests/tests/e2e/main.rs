@@ -30,6 +30,7 @@ mod subscribers;
 mod tables;
 mod takeover;
 mod throttle;
+mod workers;
 mod writes;
 
 /// The versions to run on.

@@ -18,6 +18,7 @@ mod set;
 mod status;
 mod unthrottle;
 mod verify;
+mod work;
 
 use clap::Subcommand;
 use pontoon_engine::db::{self, Database, RunRecord};
@@ -43,6 +44,7 @@ pub(crate) enum Command {
     Resume(resume::Args),
     Set(set::Args),
     Unthrottle(unthrottle::Args),
+    Work(work::Args),
     Rollback(rollback::Args),
     History(history::Args),
     Events(events::Args),
@@ -66,6 +68,7 @@ impl Command {
             Command::Resume(args) => resume::run(&args, context),
             Command::Set(args) => set::run(&args, context),
             Command::Unthrottle(args) => unthrottle::run(&args, context),
+            Command::Work(args) => work::run(&args, context),
             Command::Rollback(args) => rollback::run(&args, context),
             Command::History(args) => history::run(&args, context),
             Command::Events(args) => events::run(&args, context),

@@ -82,6 +82,9 @@ pub(super) fn is_told(event: &Event, loudness: Loudness) -> bool {
         | Event::GateApproved { .. }
         | Event::Retrying { .. }
         | Event::Command { .. }
+        | Event::WorkerJoined { .. }
+        | Event::WorkerLeft { .. }
+        | Event::WorkerLost { .. }
         | Event::Warning { .. } => true,
     }
 }
@@ -135,6 +138,9 @@ impl Limiter {
             | Event::GateApproved { .. }
             | Event::Retrying { .. }
             | Event::Command { .. }
+            | Event::WorkerJoined { .. }
+            | Event::WorkerLeft { .. }
+            | Event::WorkerLost { .. }
             | Event::StateChanged { .. }
             | Event::Warning { .. } => return true,
         };
@@ -152,6 +158,7 @@ impl Limiter {
 #[cfg(test)]
 mod tests {
     use pontoon_core::name::TableName;
+    use pontoon_engine::db::Own;
     use pontoon_engine::event::{BackfillProgress, Blocker};
 
     use super::*;
@@ -167,6 +174,7 @@ mod tests {
             rows_per_second: 1.0,
             eta_seconds: None,
             batch_rows: 1,
+            own: Own::default(),
         })
     }
 

@@ -108,6 +108,27 @@ pub(crate) fn one(status: &StatusRecord) -> String {
             ),
         );
     }
+    for worker in &status.workers {
+        let doing = match (
+            worker.throttle.first(),
+            &worker.waiting_for,
+            worker.ranges.as_slice(),
+        ) {
+            (Some(hold), _, _) => format!("held back by {}", hold.text()),
+            (None, Some(waits), _) => format!("waits for {waits}"),
+            (None, None, []) => "has nothing to do".to_owned(),
+            (None, None, ranges) => format!("works on {}", ranges.join(", ")),
+        };
+        put(
+            "Helped by",
+            format!(
+                "{}: {doing}; {} rows, {} rows/s",
+                worker.worker,
+                words::count(worker.rows),
+                words::count(words::whole(worker.rows_per_second))
+            ),
+        );
+    }
     for live in &status.live_settings {
         put(
             "Set live",
@@ -302,7 +323,7 @@ mod tests {
     use std::time::Duration;
 
     use pontoon_engine::db::{Hold, LiveSetting, StoredError};
-    use pontoon_engine::status::{LockStatus, OldWriteStatus, VerifyStatus};
+    use pontoon_engine::status::{LockStatus, OldWriteStatus, VerifyStatus, WorkerStatus};
     use uuid::Uuid;
 
     use super::*;
@@ -341,6 +362,15 @@ mod tests {
                 limit: "10s".into(),
             }],
             throttle_off_until: Some("2026-11-20T10:35:00.123Z".into()),
+            workers: vec![WorkerStatus {
+                worker: "ci@build-2, pid 77".into(),
+                joined_at: "2026-11-20T10:16:00.000Z".into(),
+                ranges: vec!["public.users 3".into()],
+                rows: 120_000,
+                rows_per_second: 20_100.0,
+                throttle: Vec::new(),
+                waiting_for: None,
+            }],
             live_settings: vec![LiveSetting {
                 key: "workers".into(),
                 value: "4".into(),

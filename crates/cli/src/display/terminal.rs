@@ -163,6 +163,9 @@ impl View for Terminal {
             | Event::GateReached { .. }
             | Event::GateApproved { .. }
             | Event::Command { .. }
+            | Event::WorkerJoined { .. }
+            | Event::WorkerLeft { .. }
+            | Event::WorkerLost { .. }
             | Event::StateChanged { .. }
             | Event::Warning { .. } => {}
         }

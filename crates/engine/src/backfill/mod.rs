@@ -9,9 +9,14 @@
 //! row, the next pass goes along a key. A table that was rewritten is scanned again, which
 //! changes only what still needs it. Partitions that came meanwhile get
 //! ranges of their own before the step is called done.
+//!
+//! Ranges are claimed in the database, so that other processes can share them
+//! ([`assist`]). Making them, and saying that a pass or the step is done, is
+//! the holder's alone.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pontoon_core::step::{Backfill, BackfillWork};
@@ -20,11 +25,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::db::{
-    BatchRequest, Database, DbError, ErrorKind, Fence, RangeRecord, Scan, ScanKind, Settings,
+    BatchRequest, Database, DbError, ErrorKind, Fence, Own, RangeRecord, Scan, ScanKind, Settings,
 };
 use crate::event::{BackfillProgress, Event, Sink};
 use crate::failpoint;
-use crate::scan::{self, Chunk, End, PROGRESS, Speed, Tally, Watcher};
+use crate::scan::{self, Chunk, Claims, End, PROGRESS, Speed, Tally, Watcher};
 use crate::throttle::Throttle;
 
 /// Laps over each stretch of pages. Four reuse three quarters of the space;
@@ -32,6 +37,8 @@ use crate::throttle::Throttle;
 const LAPS: u32 = 4;
 /// A row that still matches after so many passes will always match.
 const MOST_PASSES: u32 = 100;
+/// How often a process looks at what others have done.
+const FOLLOW: Duration = Duration::from_secs(1);
 /// Passes of an undo are numbered from here, beside those of the step itself.
 const UNDO_PASS: u32 = 1_000;
 
@@ -49,47 +56,66 @@ pub(crate) enum Outcome {
     Interrupted,
 }
 
+/// Under what a process works on a backfill.
+pub(crate) struct Hands<'a, D> {
+    pub(crate) db: &'a D,
+    pub(crate) fence: &'a Fence,
+    pub(crate) settings: watch::Receiver<Settings>,
+    /// Other processes work on its ranges, too.
+    pub(crate) in_company: Arc<AtomicBool>,
+    pub(crate) sink: &'a Sink,
+    pub(crate) cancel: &'a CancellationToken,
+    /// Rows that this process has changed.
+    own: AtomicU64,
+}
+
+impl<'a, D> Hands<'a, D> {
+    pub(crate) fn new(
+        db: &'a D,
+        fence: &'a Fence,
+        settings: watch::Receiver<Settings>,
+        in_company: Arc<AtomicBool>,
+        sink: &'a Sink,
+        cancel: &'a CancellationToken,
+    ) -> Self {
+        Self {
+            db,
+            fence,
+            settings,
+            in_company,
+            sink,
+            cancel,
+            own: AtomicU64::new(0),
+        }
+    }
+}
+
 /// Runs the backfill of a step to its end, from wherever it stands.
 pub(crate) async fn run<D: Database>(
-    db: &D,
-    fence: &Fence,
+    hands: &Hands<'_, D>,
     no: u32,
     work: &Backfill,
-    settings: watch::Receiver<Settings>,
-    sink: &Sink,
-    cancel: &CancellationToken,
 ) -> Result<Outcome, DbError> {
-    passes(db, fence, no, 0, work, settings, sink, cancel).await
+    passes(hands, no, 0, work).await
 }
 
 /// Runs a backfill that takes a step back.
 pub(crate) async fn run_undo<D: Database>(
-    db: &D,
-    fence: &Fence,
+    hands: &Hands<'_, D>,
     no: u32,
     work: &Backfill,
-    settings: watch::Receiver<Settings>,
-    sink: &Sink,
-    cancel: &CancellationToken,
 ) -> Result<Outcome, DbError> {
-    passes(db, fence, no, UNDO_PASS, work, settings, sink, cancel).await
+    passes(hands, no, UNDO_PASS, work).await
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "each is a thing of its own, used once"
-)]
 async fn passes<D: Database>(
-    db: &D,
-    fence: &Fence,
+    hands: &Hands<'_, D>,
     no: u32,
     first_pass: u32,
     work: &Backfill,
-    settings: watch::Receiver<Settings>,
-    sink: &Sink,
-    cancel: &CancellationToken,
 ) -> Result<Outcome, DbError> {
-    let throttle = Throttle::start(db, fence.run, settings.clone(), sink);
+    let settings = &hands.settings;
+    let throttle = Throttle::start(hands.db, hands.fence.run, settings.clone(), hands.sink);
     let mut rows = 0;
     let mut chase = false;
     for pass in first_pass..first_pass + MOST_PASSES {
@@ -103,9 +129,7 @@ async fn passes<D: Database>(
             laps: if pass == first_pass { LAPS } else { 1 },
             chase,
         };
-        let Some((changed, mut progress)) =
-            one_pass(db, fence, &scan, work, &settings, &throttle, sink, cancel).await?
-        else {
+        let Some((changed, mut progress)) = one_pass(hands, &scan, work, &throttle).await? else {
             return Ok(Outcome::Interrupted);
         };
         rows += changed;
@@ -115,8 +139,8 @@ async fn passes<D: Database>(
             BackfillWork::Update { .. } if changed > 0 => true,
             BackfillWork::Update { .. } => {
                 chase = tokio::select! {
-                    left = db.is_left(work) => left?,
-                    () = cancel.cancelled() => return Ok(Outcome::Interrupted),
+                    left = hands.db.is_left(work) => left?,
+                    () = hands.cancel.cancelled() => return Ok(Outcome::Interrupted),
                 };
                 chase
             }
@@ -137,61 +161,142 @@ async fn passes<D: Database>(
 
 /// Goes through every range of a pass. Returns the rows changed and where the
 /// pass stands, or `None` when it was told to stop.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "each is a thing of its own, used once"
-)]
 async fn one_pass<D: Database>(
-    db: &D,
-    fence: &Fence,
+    hands: &Hands<'_, D>,
     scan: &Scan,
     work: &Backfill,
-    settings: &watch::Receiver<Settings>,
     throttle: &Throttle,
-    sink: &Sink,
-    cancel: &CancellationToken,
 ) -> Result<Option<(u64, BackfillProgress)>, DbError> {
     loop {
-        let ranges = db.ranges(fence, scan).await?;
+        let ranges = hands.db.ranges(hands.fence, scan).await?;
         if ranges.iter().all(|range| range.done) {
-            let progress = Progress::new(scan.no, work, &ranges, sink);
+            let progress = Progress::new(hands, scan.no, work, &ranges);
             let rows = ranges.iter().map(|range| range.rows).sum();
             return Ok(Some((rows, progress.tell(0))));
         }
-        let progress = Progress::new(scan.no, work, &ranges, sink);
-        let batch = |range: RangeRecord, rows: u64| {
-            let request = request(work, range, rows, &settings.borrow());
-            async move {
-                let report = db.batch(fence, &request).await?;
-                failpoint::reach("batch.end");
-                Ok(Chunk {
-                    range: report.range,
-                    rows: report.changed,
-                    contended: report.contended,
-                    elapsed: report.elapsed,
-                    rewritten: report.rewritten,
-                })
-            }
-        };
-        let end = scan::drive(
-            ranges,
-            settings.clone(),
-            throttle,
-            sink,
-            cancel,
-            &progress,
-            batch,
-        )
-        .await?;
-        match end {
+        match share(hands, scan.no, scan.pass, work, &ranges, throttle).await? {
             // Listed again: a partition may have come meanwhile.
             End::Done => {}
-            End::Rewritten(table) => sink.emit(Event::BackfillRestarted {
+            End::Rewritten(table) => hands.sink.emit(Event::BackfillRestarted {
                 table,
-                reason: "the table was rewritten (VACUUM FULL, CLUSTER, TRUNCATE or ALTER)"
-                    .to_owned(),
+                reason: REWRITTEN.to_owned(),
             }),
             End::Interrupted => return Ok(None),
+        }
+    }
+}
+
+const REWRITTEN: &str = "the table was rewritten (VACUUM FULL, CLUSTER, TRUNCATE or ALTER)";
+
+/// What became of a worker's help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Assisted {
+    /// There is nothing to do now: no range is open, or the holder has to look
+    /// at the table first.
+    Idle,
+    /// It was told to stop.
+    Interrupted,
+}
+
+/// Works on the open ranges of a step that the holder has begun, as one of
+/// several processes. What else there is to a backfill is the holder's.
+pub(crate) async fn assist<D: Database>(
+    hands: &Hands<'_, D>,
+    no: u32,
+    work: &Backfill,
+) -> Result<Assisted, DbError> {
+    let ranges = hands.db.listed(hands.fence.run, no).await?;
+    let Some(open) = ranges.iter().find(|range| !range.done) else {
+        return Ok(Assisted::Idle);
+    };
+    let throttle = Throttle::start(
+        hands.db,
+        hands.fence.run,
+        hands.settings.clone(),
+        hands.sink,
+    );
+    Ok(
+        match share(hands, no, open.pass, work, &ranges, &throttle).await? {
+            End::Done => Assisted::Idle,
+            End::Rewritten(table) => {
+                tracing::info!("the holder lists the ranges of {table} again: {REWRITTEN}");
+                Assisted::Idle
+            }
+            End::Interrupted => Assisted::Interrupted,
+        },
+    )
+}
+
+/// Works on the ranges of a pass, beside whoever else does.
+async fn share<D: Database>(
+    hands: &Hands<'_, D>,
+    no: u32,
+    pass: u32,
+    work: &Backfill,
+    ranges: &[RangeRecord],
+    throttle: &Throttle,
+) -> Result<End, DbError> {
+    let (db, fence, settings) = (hands.db, hands.fence, &hands.settings);
+    let progress = Progress::new(hands, no, work, ranges);
+    let batch = |range: RangeRecord, rows: u64| {
+        let request = request(work, range, rows, &settings.borrow());
+        async move {
+            let report = db.batch(fence, &request).await?;
+            failpoint::reach("batch.end");
+            Ok(Chunk {
+                range: report.range,
+                rows: report.changed,
+                contended: report.contended,
+                elapsed: report.elapsed,
+                rewritten: report.rewritten,
+                taken: report.taken,
+            })
+        }
+    };
+    let claims = Claims {
+        db,
+        fence,
+        step: no,
+        pass,
+    };
+    let driven = scan::drive(
+        &claims,
+        settings.clone(),
+        throttle,
+        hands.sink,
+        hands.cancel,
+        &progress,
+        batch,
+    );
+    let end = tokio::select! {
+        end = driven => end,
+        never = follow(hands, &progress, pass) => match never {},
+    };
+    // With what came after the last time it was told.
+    progress.tell(progress.batch_rows.load(Ordering::Relaxed));
+    end
+}
+
+/// Keeps up with what other processes do.
+async fn follow<D: Database>(
+    hands: &Hands<'_, D>,
+    progress: &Progress<'_>,
+    pass: u32,
+) -> Infallible {
+    loop {
+        tokio::time::sleep(FOLLOW).await;
+        if !hands.in_company.load(Ordering::Relaxed) {
+            continue;
+        }
+        match hands.db.listed(hands.fence.run, progress.no).await {
+            Ok(ranges) => {
+                for range in ranges.iter().filter(|range| range.pass == pass) {
+                    progress.tally.put(range);
+                }
+                progress.tell(progress.batch_rows.load(Ordering::Relaxed));
+            }
+            // The batches meet the same database, and say more about it.
+            Err(error) => tracing::debug!("progress could not be read: {error}"),
         }
     }
 }
@@ -219,22 +324,43 @@ struct Progress<'a> {
     work: &'a Backfill,
     tally: Tally,
     sink: &'a Sink,
-    speed: Mutex<(Speed, Option<Instant>)>,
+    own: &'a AtomicU64,
+    batch_rows: AtomicU64,
+    speed: Mutex<Speeds>,
+}
+
+/// Of the whole run, and of this process; and when they were told.
+struct Speeds {
+    all: Speed,
+    own: Speed,
+    told: Option<Instant>,
 }
 
 impl<'a> Progress<'a> {
-    fn new(no: u32, work: &'a Backfill, ranges: &[RangeRecord], sink: &'a Sink) -> Self {
+    fn new<D>(
+        hands: &'a Hands<'_, D>,
+        no: u32,
+        work: &'a Backfill,
+        ranges: &[RangeRecord],
+    ) -> Self {
         let tally = Tally::new(ranges);
-        let speed = Speed::new(
-            tally.sum(|range| range.rows),
-            tally.sum(|range| range.pages_done),
-        );
+        let own = hands.own.load(Ordering::Relaxed);
+        let speed = Speeds {
+            all: Speed::new(
+                tally.sum(|range| range.rows),
+                tally.sum(|range| range.pages_done),
+            ),
+            own: Speed::new(own, 0),
+            told: None,
+        };
         let progress = Self {
             no,
             work,
             tally,
-            sink,
-            speed: Mutex::new((speed, None)),
+            sink: hands.sink,
+            own: &hands.own,
+            batch_rows: AtomicU64::new(0),
+            speed: Mutex::new(speed),
         };
         progress.tell(0);
         progress
@@ -245,9 +371,14 @@ impl<'a> Progress<'a> {
         let pages_done = self.tally.sum(|range| range.pages_done);
         let pages_total = self.tally.sum(|range| range.pages_total);
         let estimate = self.tally.sum(|range| range.rows_estimate);
+        let rows = self.own.load(Ordering::Relaxed);
         let mut speed = self.speed.lock().unwrap_or_else(PoisonError::into_inner);
-        let (rows_per_second, pages_per_second) = speed.0.observe(rows_done, pages_done);
-        speed.1 = Some(Instant::now());
+        let (rows_per_second, pages_per_second) = speed.all.observe(rows_done, pages_done);
+        let own = Own {
+            rows,
+            rows_per_second: speed.own.observe(rows, 0).0,
+        };
+        speed.told = Some(Instant::now());
         drop(speed);
         #[expect(clippy::cast_precision_loss, reason = "an ETA is an estimate")]
         let eta_seconds = (pages_per_second > 0.0)
@@ -262,6 +393,7 @@ impl<'a> Progress<'a> {
             rows_per_second,
             eta_seconds,
             batch_rows,
+            own,
         };
         self.sink.emit(Event::BackfillProgress(progress.clone()));
         progress
@@ -271,11 +403,13 @@ impl<'a> Progress<'a> {
 impl Watcher for Progress<'_> {
     fn chunk(&self, chunk: &Chunk, batch_rows: u64) {
         self.tally.put(&chunk.range);
+        self.own.fetch_add(chunk.rows, Ordering::Relaxed);
+        self.batch_rows.store(batch_rows, Ordering::Relaxed);
         let due = self
             .speed
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .1
+            .told
             .is_none_or(|last| last.elapsed() >= PROGRESS);
         if due {
             self.tell(batch_rows);

@@ -36,6 +36,18 @@ pub struct Fence {
     /// implementation's words. Where another one answers, after a restart or a
     /// failover, every write fails with [`ErrorKind::ServerChanged`].
     pub server: String,
+    /// As what.
+    pub role: Role,
+}
+
+/// What a process is to a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It holds the lease.
+    Holder,
+    /// It has joined the holder's term, and works on ranges of backfills
+    /// only: everything else fails at the fence.
+    Worker,
 }
 
 /// How a step may behave while it acts.
@@ -140,7 +152,16 @@ pub trait Database: Clone + Send + Sync + 'static {
         ttl: Duration,
     ) -> impl Future<Output = Result<Acquired, DbError>> + Send;
 
-    /// Prolongs the lease, leaves behind what `status` shows elsewhere, and
+    /// Joins the term of whoever holds the lease, as a worker; `None` when
+    /// nobody does.
+    fn join(
+        &self,
+        run: Uuid,
+        holder: &Holder,
+        ttl: Duration,
+    ) -> impl Future<Output = Result<Option<Fence>, DbError>> + Send;
+
+    /// Prolongs the lease, or a worker's membership, leaves behind what `status` shows elsewhere, and
     /// brings back what operators asked for.
     fn renew(
         &self,
@@ -149,7 +170,8 @@ pub trait Database: Clone + Send + Sync + 'static {
         live: &Live,
     ) -> impl Future<Output = Result<Beat, DbError>> + Send;
 
-    /// Gives the lease back.
+    /// Gives the lease back, or leaves the holder. Ranges that the process
+    /// has taken are free from then on.
     fn release(&self, fence: &Fence) -> impl Future<Output = Result<(), DbError>> + Send;
 
     /// Changes a run's state, phase, reason and so on, with the event that
@@ -200,6 +222,30 @@ pub trait Database: Clone + Send + Sync + 'static {
         fence: &Fence,
         scan: &Scan,
     ) -> impl Future<Output = Result<Vec<RangeRecord>, DbError>> + Send;
+
+    /// The ranges of a backfill's newest pass as they stand; empty before the
+    /// holder has made them.
+    fn listed(
+        &self,
+        run: Uuid,
+        step: u32,
+    ) -> impl Future<Output = Result<Vec<RangeRecord>, DbError>> + Send;
+
+    /// Takes the next range of a pass that nobody has, in any process.
+    fn claim(
+        &self,
+        fence: &Fence,
+        step: u32,
+        pass: u32,
+    ) -> impl Future<Output = Result<Claim, DbError>> + Send;
+
+    /// Lets others take a range, once it has rested.
+    fn give_back(
+        &self,
+        fence: &Fence,
+        range: &RangeRecord,
+        rest: Duration,
+    ) -> impl Future<Output = Result<(), DbError>> + Send;
 
     /// One batch: one transaction, one round trip.
     fn batch(

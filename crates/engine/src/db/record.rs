@@ -156,6 +156,8 @@ pub struct RunRecord {
     pub live_settings: Vec<LiveSetting>,
     /// Counts commands.
     pub revision: i64,
+    /// Who helps its holder.
+    pub workers: Vec<WorkerRecord>,
     /// Where it is.
     pub state: RunState,
     /// The phase it is in.
@@ -204,6 +206,32 @@ pub struct Live {
     /// What it waits for, as a sentence: a lock with its holder, a gate, a retry.
     #[serde(default)]
     pub waiting_for: Option<String>,
+    /// What this very process does in its term.
+    #[serde(default)]
+    pub own: Own,
+}
+
+/// What one of several processes has done in its term.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Own {
+    /// Rows changed by its committed batches.
+    pub rows: u64,
+    /// Rows changed per second, over the last seconds.
+    pub rows_per_second: f64,
+}
+
+/// A process that helps the holder of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkerRecord {
+    /// Which.
+    pub holder: Holder,
+    /// Since when, RFC 3339 on the database's clock.
+    pub joined_at: String,
+    /// The ranges that it has: `public.users 3`.
+    pub ranges: Vec<String>,
+    /// What it told with its last heartbeat.
+    pub live: Live,
 }
 
 /// One signal at or over its limit.
@@ -473,6 +501,8 @@ pub struct BatchReport {
     pub elapsed: Duration,
     /// The table was rewritten: its ranges must be made anew.
     pub rewritten: bool,
+    /// Another process has the range now: leave it alone.
+    pub taken: bool,
 }
 
 /// One chunk of a verify pass.
@@ -594,6 +624,17 @@ pub enum Command {
     Rollback,
 }
 
+/// What came of asking for a range.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Claim {
+    /// It is ours.
+    Range(Box<RangeRecord>),
+    /// Others have what is left, or it rests: ask again after this time.
+    Later(Duration),
+    /// Every range is done.
+    Nothing,
+}
+
 /// What a heartbeat brings back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Beat {
@@ -601,6 +642,8 @@ pub struct Beat {
     pub revision: i64,
     /// Who asks for a pause.
     pub pause_requested: Option<String>,
+    /// Others work on the run's ranges, too.
+    pub in_company: bool,
     /// Who asks the holder to let go, within the last minute, as
     /// [`Holder::name`] has it.
     pub stop_requested: Option<String>,

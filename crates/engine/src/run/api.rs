@@ -24,6 +24,15 @@ pub struct RunOptions {
     pub reconnect_for: Duration,
 }
 
+/// How a worker works.
+#[derive(Clone, Debug)]
+pub struct WorkOptions {
+    /// Who we are.
+    pub holder: Holder,
+    /// How long to try to come back after the database was lost in the middle.
+    pub reconnect_for: Duration,
+}
+
 impl RunOptions {
     /// Long enough for the failover of usual clusters.
     pub const RECONNECT_FOR: Duration = Duration::from_secs(120);
@@ -51,6 +60,8 @@ pub enum Ending {
     },
     /// SIGINT or SIGTERM: `run` goes on.
     Interrupted,
+    /// SIGINT or SIGTERM to a worker: the run goes on without it.
+    Left,
     /// An operator paused it.
     Paused {
         /// Who.

@@ -8,6 +8,7 @@
 //! saves work; what protects the data is the fence, which every transaction
 //! of ours passes inside the database.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -122,6 +123,8 @@ pub(crate) struct Kept {
     pub(crate) relieved: CancellationToken,
     /// Who asks for it; set before.
     pub(crate) by: Arc<OnceLock<String>>,
+    /// Other processes work on the run's ranges, too.
+    pub(crate) in_company: Arc<AtomicBool>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
@@ -144,6 +147,7 @@ pub(crate) fn keep<D: Database>(
         paused: CancellationToken::new(),
         relieved: CancellationToken::new(),
         by: Arc::default(),
+        in_company: Arc::default(),
         stop: CancellationToken::new(),
         task: tokio::spawn(async {}),
     };
@@ -160,6 +164,7 @@ pub(crate) fn keep<D: Database>(
         paused: kept.paused.clone(),
         relieved: kept.relieved.clone(),
         by: Arc::clone(&kept.by),
+        in_company: Arc::clone(&kept.in_company),
         stop: kept.stop.clone(),
     };
     kept.task = tokio::spawn(heart.beat());
@@ -167,6 +172,29 @@ pub(crate) fn keep<D: Database>(
 }
 
 impl Kept {
+    /// One token for all reasons to stop, those of `cancel` among them.
+    pub(crate) fn stop_token(&self, cancel: &CancellationToken) -> CancellationToken {
+        let token = CancellationToken::new();
+        let (cancel, paused, relieved, lost, stop) = (
+            cancel.clone(),
+            self.paused.clone(),
+            self.relieved.clone(),
+            self.lost.clone(),
+            token.clone(),
+        );
+        tokio::spawn(async move {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = paused.cancelled() => {}
+                () = relieved.cancelled() => {}
+                () = lost.cancelled() => {}
+                () = stop.cancelled() => {}
+            }
+            stop.cancel();
+        });
+        token
+    }
+
     /// Ends the heartbeat at once and leaves the lease as it is: nobody who
     /// could take it back answers. It runs out, or this process takes its own
     /// term over.
@@ -213,6 +241,7 @@ struct Heart<D> {
     paused: CancellationToken,
     relieved: CancellationToken,
     by: Arc<OnceLock<String>>,
+    in_company: Arc<AtomicBool>,
     stop: CancellationToken,
 }
 
@@ -267,6 +296,7 @@ impl<D: Database> Heart<D> {
             self.by.get_or_init(|| by);
             self.relieved.cancel();
         }
+        self.in_company.store(beat.in_company, Ordering::Relaxed);
         if beat.pause_requested.is_some() {
             self.paused.cancel();
         }

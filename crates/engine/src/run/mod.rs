@@ -15,6 +15,7 @@ mod positions;
 mod reach;
 mod start;
 mod transition;
+mod work;
 
 use pontoon_core::catalog::Catalog;
 use pontoon_core::lower::Lowered;
@@ -30,8 +31,9 @@ use crate::setting;
 use drive::Purpose;
 use start::Found;
 
-pub use api::{Ending, RunError, RunOptions, Sitting};
+pub use api::{Ending, RunError, RunOptions, Sitting, WorkOptions};
 pub use reach::while_it_answers;
+pub use work::work;
 
 /// Starts the plan, or resumes its unfinished run. Limits, throttle and gates
 /// of the plan as it is now replace the stored ones, and live settings stay

@@ -57,6 +57,7 @@ impl Observer {
                 live.backfill
                     .retain(|other| (other.no, &other.table) != (progress.no, &progress.table));
                 live.backfill.push(progress.clone());
+                live.own = progress.own;
             }
             Event::VerifyProgress(progress) | Event::VerifyFinished(progress) => {
                 live.waiting_for = None;
@@ -110,6 +111,9 @@ impl Observer {
             | Event::GateReached { .. }
             | Event::GateApproved { .. }
             | Event::Command { .. }
+            | Event::WorkerJoined { .. }
+            | Event::WorkerLeft { .. }
+            | Event::WorkerLost { .. }
             | Event::StateChanged { .. }
             | Event::ThrottleOn
             | Event::Warning { .. } => {}
@@ -152,6 +156,9 @@ fn is_stored_on_its_own(event: &Event) -> bool {
         | Event::Holding { .. }
         | Event::GateApproved { .. }
         | Event::Command { .. }
+        | Event::WorkerJoined { .. }
+        | Event::WorkerLeft { .. }
+        | Event::WorkerLost { .. }
         | Event::StateChanged { .. } => false,
     }
 }

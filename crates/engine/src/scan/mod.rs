@@ -6,10 +6,12 @@
 //! is constant: a worker holds one range and nothing of its rows.
 
 mod progress;
+mod queue;
 mod size;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,13 +21,14 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::db::{DbError, ErrorKind, RangeRecord, Settings};
+use crate::db::{Claim, DbError, ErrorKind, RangeRecord, Settings};
 use crate::event::{Event, Sink};
 use crate::throttle::Throttle;
 
 use size::BatchSize;
 
 pub(crate) use progress::{PROGRESS, Speed, Tally};
+pub(crate) use queue::{Claims, Listed, Queue};
 
 /// How long the database may be out of reach before the sitting ends.
 const OUT_OF_REACH: Duration = Duration::from_secs(120);
@@ -54,6 +57,8 @@ pub(crate) struct Chunk {
     pub(crate) elapsed: Duration,
     /// The table was rewritten.
     pub(crate) rewritten: bool,
+    /// Another process has the range now.
+    pub(crate) taken: bool,
 }
 
 /// How a scan ended, when it did not fail.
@@ -74,8 +79,12 @@ pub(crate) trait Watcher: Send + Sync {
 }
 
 /// What all workers of a scan share.
-struct Shared<'a, F> {
-    queue: Mutex<VecDeque<(RangeRecord, Instant)>>,
+struct Shared<'a, Q, F> {
+    queue: &'a Q,
+    /// The queue had nothing left when it was last asked.
+    drained: AtomicBool,
+    /// For how long ranges rest whose rows others hold, by their numbers.
+    rests: Mutex<HashMap<u32, Duration>>,
     sizes: Mutex<HashMap<TableName, BatchSize>>,
     rewritten: Mutex<Option<TableName>>,
     halt: CancellationToken,
@@ -87,11 +96,11 @@ struct Shared<'a, F> {
     work: F,
 }
 
-/// Works on all ranges that are not done, with as many workers as the
-/// settings say at each moment. `work` is one chunk: a range and the rows to
-/// aim at.
-pub(crate) async fn drive<F, Fut>(
-    ranges: Vec<RangeRecord>,
+/// Works on the ranges of a queue until it has nothing left, with as many
+/// workers as the settings say at each moment. `work` is one chunk: a range
+/// and the rows to aim at.
+pub(crate) async fn drive<Q, F, Fut>(
+    queue: &Q,
     settings: watch::Receiver<Settings>,
     throttle: &Throttle,
     sink: &Sink,
@@ -100,25 +109,15 @@ pub(crate) async fn drive<F, Fut>(
     work: F,
 ) -> Result<End, DbError>
 where
+    Q: Queue,
     F: Fn(RangeRecord, u64) -> Fut + Sync,
     Fut: Future<Output = Result<Chunk, DbError>> + Send,
 {
-    let now = Instant::now();
-    let mut sizes = HashMap::new();
-    for range in &ranges {
-        sizes
-            .entry(range.table.clone())
-            .or_insert_with(|| BatchSize::new(bytes_per_row(range)));
-    }
     let shared = Shared {
-        queue: Mutex::new(
-            ranges
-                .into_iter()
-                .filter(|range| !range.done)
-                .map(|range| (range, now))
-                .collect(),
-        ),
-        sizes: Mutex::new(sizes),
+        queue,
+        drained: AtomicBool::new(false),
+        rests: Mutex::default(),
+        sizes: Mutex::default(),
         rewritten: Mutex::new(None),
         halt: CancellationToken::new(),
         cancel,
@@ -134,7 +133,7 @@ where
     loop {
         // Workers beyond the wanted number end by themselves between chunks.
         let wanted = shared.settings.borrow().backfill.workers.max(1);
-        let work_left = |started| started < wanted && !shared.is_empty() && !shared.stopping();
+        let work_left = |started| started < wanted && !shared.is_drained() && !shared.stopping();
         while outcome.is_ok() && work_left(started) {
             workers.push(shared.worker(started));
             started += 1;
@@ -153,7 +152,7 @@ where
             },
             _ = changed.changed(), if !shared.stopping() => {}
         }
-        if workers.is_empty() && (shared.stopping() || shared.is_empty()) {
+        if workers.is_empty() && (shared.stopping() || shared.is_drained()) {
             break;
         }
     }
@@ -161,13 +160,14 @@ where
     let rewritten = lock(&shared.rewritten).take();
     Ok(match rewritten {
         Some(table) => End::Rewritten(table),
-        None if shared.is_empty() => End::Done,
+        None if shared.is_drained() => End::Done,
         None => End::Interrupted,
     })
 }
 
-impl<F, Fut> Shared<'_, F>
+impl<Q, F, Fut> Shared<'_, Q, F>
 where
+    Q: Queue,
     F: Fn(RangeRecord, u64) -> Fut + Sync,
     Fut: Future<Output = Result<Chunk, DbError>> + Send,
 {
@@ -188,8 +188,17 @@ where
         }
     }
 
-    fn is_empty(&self) -> bool {
-        lock(&self.queue).is_empty()
+    fn is_drained(&self) -> bool {
+        self.drained.load(Ordering::SeqCst)
+    }
+
+    /// Waits, unless it is time to stop.
+    async fn wait(&self, pause: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.halt.cancelled() => {}
+            () = self.cancel.cancelled() => {}
+        }
     }
 
     /// Takes ranges until there is none, or this worker is one too many.
@@ -199,22 +208,46 @@ where
             if self.stopping() || self.is_superfluous(number) {
                 return Ok(());
             }
-            let taken = lock(&self.queue).pop_front();
-            let Some((range, not_before)) = taken else {
-                return Ok(());
-            };
-            tokio::select! {
-                () = tokio::time::sleep_until(not_before) => {}
-                () = self.halt.cancelled() => {}
-                () = self.cancel.cancelled() => {}
-            }
-            match self.range(number, range, &mut tries).await? {
-                Rest::Done => {}
-                Rest::Later(range, pause) => {
-                    lock(&self.queue).push_back((*range, Instant::now() + pause));
+            let range = match self.queue.take().await {
+                Ok(Claim::Range(range)) => *range,
+                Ok(Claim::Later(pause)) => {
+                    self.wait(pause).await;
+                    continue;
                 }
+                Ok(Claim::Nothing) => {
+                    self.drained.store(true, Ordering::SeqCst);
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.outlast(error, &mut tries).await?;
+                    continue;
+                }
+            };
+            if let Rest::Later(range, pause) = self.range(number, range, &mut tries).await? {
+                self.put_back(&range, pause, &mut tries).await?;
             }
         }
+    }
+
+    /// Lets others have a range. Who stops need not: with its term, whatever
+    /// it had is free.
+    async fn put_back(
+        &self,
+        range: &RangeRecord,
+        rest: Duration,
+        tries: &mut Tries,
+    ) -> Result<(), DbError> {
+        while !self.cancel.is_cancelled() {
+            match self.queue.put_back(range, rest).await {
+                Ok(()) => {
+                    self.drained.store(false, Ordering::SeqCst);
+                    return Ok(());
+                }
+                Err(error) => self.outlast(error, tries).await?,
+            }
+        }
+        self.drained.store(false, Ordering::SeqCst);
+        Ok(())
     }
 
     /// Works on one range until it is done, is told to stop, or has nothing
@@ -225,7 +258,6 @@ where
         mut range: RangeRecord,
         tries: &mut Tries,
     ) -> Result<Rest, DbError> {
-        let mut contended = CONTENDED;
         let mut limited: Option<u64> = None;
         loop {
             if self.stopping() || self.is_superfluous(number) || !self.may_go_on().await {
@@ -245,6 +277,9 @@ where
             };
             *tries = Tries::default();
             limited = None;
+            if chunk.taken {
+                return Ok(Rest::Done);
+            }
             if chunk.rewritten {
                 *lock(&self.rewritten) = Some(chunk.range.table.clone());
                 self.halt.cancel();
@@ -268,18 +303,12 @@ where
                 return Ok(Rest::Done);
             }
             if stuck {
-                if !self.is_empty() {
-                    return Ok(Rest::Later(Box::new(range), contended));
-                }
-                tokio::select! {
-                    () = tokio::time::sleep(contended) => {}
-                    () = self.halt.cancelled() => {}
-                    () = self.cancel.cancelled() => {}
-                }
-                contended = (contended * 2).min(CONTENDED_MOST);
-            } else {
-                contended = CONTENDED;
+                let mut rests = lock(&self.rests);
+                let rest = rests.entry(range.no).or_insert(CONTENDED / 2);
+                *rest = (*rest * 2).min(CONTENDED_MOST);
+                return Ok(Rest::Later(Box::new(range), *rest));
             }
+            lock(&self.rests).remove(&range.no);
         }
     }
 
@@ -320,8 +349,9 @@ where
                     return Err(exhausted(error, range));
                 }
             }
-            ErrorKind::Transient | ErrorKind::Unreachable => {}
-            ErrorKind::Rejected
+            ErrorKind::Transient
+            | ErrorKind::Unreachable
+            | ErrorKind::Rejected
             | ErrorKind::ServerChanged
             | ErrorKind::Fenced
             | ErrorKind::Held { .. }
@@ -331,7 +361,15 @@ where
             | ErrorKind::ProofVoid
             | ErrorKind::Refused
             | ErrorKind::Failed
-            | ErrorKind::Internal => return Err(error),
+            | ErrorKind::Internal => {}
+        }
+        self.outlast(error, tries).await
+    }
+
+    /// Waits out what passes.
+    async fn outlast(&self, error: DbError, tries: &mut Tries) -> Result<(), DbError> {
+        if !matches!(error.kind, ErrorKind::Transient | ErrorKind::Unreachable) {
+            return Err(error);
         }
         // Somebody's lock is waited out like the lock of any step.
         let patience = match error.code.as_deref() {
@@ -351,11 +389,7 @@ where
             error: error.to_string(),
             after_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
         });
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = self.halt.cancelled() => {}
-            () = self.cancel.cancelled() => {}
-        }
+        self.wait(pause).await;
     }
 }
 

@@ -70,9 +70,18 @@ impl Tally {
         }
     }
 
-    /// A range has moved.
+    /// A range has moved. Of what comes late, from another process, nothing
+    /// is taken back.
     pub(crate) fn put(&self, range: &RangeRecord) {
-        lock(&self.ranges).insert(range.no, range.clone());
+        let far = |range: &RangeRecord| (range.done, range.rows, range.pages_done);
+        lock(&self.ranges)
+            .entry(range.no)
+            .and_modify(|known| {
+                if far(range) >= far(known) {
+                    known.clone_from(range);
+                }
+            })
+            .or_insert_with(|| range.clone());
     }
 
     /// All ranges as they stand.

@@ -58,6 +58,7 @@ fn step(range: RangeRecord) -> Chunk {
         contended: 0,
         elapsed: Duration::from_millis(1),
         rewritten: false,
+        taken: false,
     }
 }
 
@@ -106,7 +107,7 @@ where
 {
     let (sink, throttle) = (Sink::none(), Throttle::open());
     drive(
-        ranges(count),
+        &Listed::new(ranges(count)),
         settings,
         &throttle,
         &sink,
@@ -249,6 +250,7 @@ async fn a_range_whose_rows_are_held_rests_while_others_go_on() {
                 contended: 3,
                 elapsed: Duration::from_millis(1),
                 rewritten: false,
+                taken: false,
             });
         }
         Ok(step(range))

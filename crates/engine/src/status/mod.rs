@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::db::{
     Hold, Holder, LiveSetting, OldWrites, RunRecord, RunState, StepRecord, StoredError,
+    WorkerRecord,
 };
 
 use figures::{backfill, locks, step_status, verify};
@@ -73,6 +74,8 @@ pub struct StatusRecord {
     pub throttle_off_until: Option<String>,
     /// Settings that operators made while it went on, and that still hold.
     pub live_settings: Vec<LiveSetting>,
+    /// Processes that help its holder with the ranges of its backfills.
+    pub workers: Vec<WorkerStatus>,
     /// What the run's locks have cost others.
     pub locks: LockStatus,
     /// The last verify pass, over all tables; `None` before the first.
@@ -169,6 +172,39 @@ pub struct StepStatus {
     pub rows: u64,
 }
 
+/// A process that helps the holder.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WorkerStatus {
+    /// Which: `ada@desk, pid 4121`.
+    pub worker: String,
+    /// Since when, in this term of the holder.
+    pub joined_at: String,
+    /// Ranges that it works on: `public.users 3`.
+    pub ranges: Vec<String>,
+    /// Rows changed since it joined.
+    pub rows: u64,
+    /// Over the last seconds.
+    pub rows_per_second: f64,
+    /// Signals that hold it back.
+    pub throttle: Vec<Hold>,
+    /// What it waits for, or null.
+    pub waiting_for: Option<String>,
+}
+
+impl WorkerStatus {
+    fn of(worker: &WorkerRecord) -> Self {
+        Self {
+            worker: worker.holder.name(),
+            joined_at: worker.joined_at.clone(),
+            ranges: worker.ranges.clone(),
+            rows: worker.live.own.rows,
+            rows_per_second: worker.live.own.rows_per_second,
+            throttle: worker.live.held.clone(),
+            waiting_for: worker.live.waiting_for.clone(),
+        }
+    }
+}
+
 impl StatusRecord {
     /// Computes the record. `plan_file` is the path that a person would type
     /// after `pontoon run`; without it, the plan's name stands there.
@@ -216,6 +252,7 @@ impl StatusRecord {
                 .clone()
                 .filter(|_| !run.state.is_final()),
             live_settings: run.live_settings.clone(),
+            workers: run.workers.iter().map(WorkerStatus::of).collect(),
             locks: locks(run, steps),
             verify: verify(run, steps),
             old_writes: OldWriteStatus {

@@ -80,6 +80,7 @@ fn told() -> BackfillProgress {
         pages_total: 10_000,
         rows_per_second: 52_310.5,
         eta_seconds: Some(7.05),
+        own: crate::db::Own::default(),
         batch_rows: 4_000,
     }
 }
@@ -120,6 +121,7 @@ fn run(state: RunState) -> RunRecord {
         },
         live_settings: Vec::new(),
         revision: 0,
+        workers: Vec::new(),
         state,
         phase: Phase::Backfill,
         gate: None,
@@ -138,6 +140,7 @@ fn run(state: RunState) -> RunRecord {
                 limit: "10s".into(),
             }],
             waiting_for: None,
+            own: crate::db::Own::default(),
         }),
         holder: Some(Holder {
             host: "ci-7".into(),

@@ -23,7 +23,7 @@ use crate::db::{
 };
 use crate::event::{Event, Sink, VerifyProgress};
 use crate::failpoint;
-use crate::scan::{self, Chunk, End, PROGRESS, Tally, Watcher};
+use crate::scan::{self, Chunk, End, Listed, PROGRESS, Tally, Watcher};
 use crate::throttle::Throttle;
 
 /// Passes in one sitting: each may find rows to fill, but not for ever.
@@ -160,11 +160,12 @@ async fn one_pass<D: Database>(
                     contended: 0,
                     elapsed: report.elapsed,
                     rewritten: report.rewritten,
+                    taken: false,
                 })
             }
         };
         let end = scan::drive(
-            ranges,
+            &Listed::new(ranges),
             settings.clone(),
             throttle,
             sink,

@@ -37,6 +37,17 @@ pub(crate) fn fence_statement(fence: &Fence) -> String {
     )
 }
 
+/// The same for work on ranges, which workers that have joined the holder's
+/// term may do, too.
+pub(crate) fn work_statement(fence: &Fence) -> String {
+    format!(
+        "{}SELECT pontoon.fence_work('{}', '{}');\n",
+        same_server(fence),
+        fence.run,
+        fence.token
+    )
+}
+
 /// Raises [`SERVER_CHANGED`](super::sqlstate::SERVER_CHANGED) on another
 /// server process than the term's.
 pub(crate) fn same_server(fence: &Fence) -> String {

@@ -41,8 +41,8 @@ use self::connect::{ConnectOptions, Pool, Purpose};
 use self::lookout::Lookout;
 use self::session::Session;
 use super::{
-    Acquired, ActReport, BatchReport, BatchRequest, Beat, Budget, Command, Database, DbError,
-    Direction, Fence, Holder, Live, NewRun, OldWrites, RangeRecord, RunChange, RunFilter,
+    Acquired, ActReport, BatchReport, BatchRequest, Beat, Budget, Claim, Command, Database,
+    DbError, Direction, Fence, Holder, Live, NewRun, OldWrites, RangeRecord, RunChange, RunFilter,
     RunRecord, Scan, StepChange, StepRecord, StoredEvent, VerifyReport, VerifyRequest,
 };
 use crate::event::{Event, Sink};
@@ -262,6 +262,15 @@ impl Database for Postgres {
         store::lease::acquire(self, run, holder, ttl).await
     }
 
+    async fn join(
+        &self,
+        run: Uuid,
+        holder: &Holder,
+        ttl: Duration,
+    ) -> Result<Option<Fence>, DbError> {
+        store::worker::join(self, run, holder, ttl).await
+    }
+
     async fn renew(&self, fence: &Fence, ttl: Duration, live: &Live) -> Result<Beat, DbError> {
         let pools = self.pools();
         pools.lookout.look(&self.inner.options, fence)?;
@@ -306,6 +315,23 @@ impl Database for Postgres {
 
     async fn ranges(&self, fence: &Fence, scan: &Scan) -> Result<Vec<RangeRecord>, DbError> {
         ranges::ranges(self, fence, scan).await
+    }
+
+    async fn listed(&self, run: Uuid, step: u32) -> Result<Vec<RangeRecord>, DbError> {
+        ranges::share::listed(self, run, step).await
+    }
+
+    async fn claim(&self, fence: &Fence, step: u32, pass: u32) -> Result<Claim, DbError> {
+        ranges::share::claim(self, fence, step, pass).await
+    }
+
+    async fn give_back(
+        &self,
+        fence: &Fence,
+        range: &RangeRecord,
+        rest: Duration,
+    ) -> Result<(), DbError> {
+        ranges::share::give_back(self, fence, range, rest).await
     }
 
     async fn batch(&self, fence: &Fence, request: &BatchRequest) -> Result<BatchReport, DbError> {

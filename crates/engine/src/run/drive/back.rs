@@ -73,16 +73,8 @@ impl<D: Database> Driver<'_, D> {
         let Action::Backfill(work) = &actions[action] else {
             return self.act(step, Direction::Undo(action)).await;
         };
-        let outcome = backfill::run_undo(
-            self.db,
-            self.fence(),
-            step.step.no,
-            work,
-            self.kept.settings.clone(),
-            &self.sink,
-            &self.stop_token(),
-        )
-        .await?;
+        let stop = self.stop_token();
+        let outcome = backfill::run_undo(&self.hands(&stop), step.step.no, work).await?;
         match outcome {
             backfill::Outcome::Finished { .. } => {
                 let change = StepChange {

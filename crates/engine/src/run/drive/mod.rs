@@ -26,7 +26,7 @@ use crate::event::{Event, Sink, VerifyProgress};
 use super::api::{Ending, RunError, RunOptions};
 use super::lease::Kept;
 
-pub(crate) use term::sit;
+pub(crate) use term::{Away, is_loss, sit};
 
 /// What the sitting is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! One step: what is done for each kind of action.
 
+use std::sync::Arc;
+
 use pontoon_core::step::{Action, Verify};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -7,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::api::RunError;
 use super::proof::verify_failed;
 use super::{Driver, Stop, lost};
-use crate::backfill;
+use crate::backfill::{self, Hands};
 use crate::db::{
     Budget, Database, DbError, Direction, ErrorKind, StepChange, StepRecord, StepState,
 };
@@ -39,16 +41,8 @@ impl<D: Database> Driver<'_, D> {
             }
             Action::Backfill(work) => {
                 self.mark(step, StepState::Running, None).await?;
-                let outcome = backfill::run(
-                    self.db,
-                    self.fence(),
-                    step.step.no,
-                    work,
-                    self.kept.settings.clone(),
-                    &self.sink,
-                    &self.stop_token(),
-                )
-                .await?;
+                let stop = self.stop_token();
+                let outcome = backfill::run(&self.hands(&stop), step.step.no, work).await?;
                 match outcome {
                     backfill::Outcome::Finished { rows, progress } => {
                         self.filled(step, rows, &progress).await?;
@@ -112,27 +106,21 @@ impl<D: Database> Driver<'_, D> {
         Ok(Some(self.stopped().unwrap_or(Stop::Interrupted)))
     }
 
+    /// What a backfill is done with.
+    pub(super) fn hands<'b>(&'b self, stop: &'b CancellationToken) -> Hands<'b, D> {
+        Hands::new(
+            self.db,
+            self.fence(),
+            self.kept.settings.clone(),
+            Arc::clone(&self.kept.in_company),
+            &self.sink,
+            stop,
+        )
+    }
+
     /// One token for all reasons to stop.
     pub(super) fn stop_token(&self) -> CancellationToken {
-        let token = CancellationToken::new();
-        let (cancel, paused, relieved, lost, stop) = (
-            self.cancel.clone(),
-            self.kept.paused.clone(),
-            self.kept.relieved.clone(),
-            self.kept.lost.clone(),
-            token.clone(),
-        );
-        tokio::spawn(async move {
-            tokio::select! {
-                () = cancel.cancelled() => {}
-                () = paused.cancelled() => {}
-                () = relieved.cancelled() => {}
-                () = lost.cancelled() => {}
-                () = stop.cancelled() => {}
-            }
-            stop.cancel();
-        });
-        token
+        self.kept.stop_token(&self.cancel)
     }
 
     pub(super) async fn act(

@@ -262,7 +262,7 @@ fn never_heard_of(run: Uuid, error: &DbError) -> DbError {
 }
 
 /// The database went away, or another server answers.
-fn is_loss(error: &RunError) -> bool {
+pub(crate) fn is_loss(error: &RunError) -> bool {
     matches!(error, RunError::Db(error) if is_out_of_reach(error))
 }
 
@@ -285,9 +285,9 @@ fn is_out_of_reach(error: &DbError) -> bool {
 }
 
 /// The time between two terms.
-struct Away {
+pub(crate) struct Away {
     /// The latest term that we had.
-    epoch: Option<i64>,
+    pub(crate) epoch: Option<i64>,
     /// Since the first loss after which nothing was done.
     since: Option<Instant>,
     /// Since the latest loss.
@@ -301,7 +301,7 @@ struct Away {
 }
 
 impl Away {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             epoch: None,
             since: None,
@@ -315,7 +315,7 @@ impl Away {
     }
 
     /// A sink that counts what is done and passes everything on.
-    fn counting(&self, sink: &Sink) -> Sink {
+    pub(crate) fn counting(&self, sink: &Sink) -> Sink {
         let (sink, done) = (sink.clone(), Arc::clone(&self.done));
         Sink::new(move |event| {
             if matches!(
@@ -329,7 +329,7 @@ impl Away {
     }
 
     /// How long to wait before the next try; `None`: it is time to end.
-    fn pause(&mut self, error: &RunError, patience: Duration) -> Option<Duration> {
+    pub(crate) fn pause(&mut self, error: &RunError, patience: Duration) -> Option<Duration> {
         let RunError::Db(failure) = error else {
             return None;
         };
@@ -365,7 +365,7 @@ impl Away {
     }
 
     /// A new term has begun: how long it took, for people.
-    fn back(&mut self) -> Option<String> {
+    pub(crate) fn back(&mut self) -> Option<String> {
         let latest = self.latest.take()?;
         Some(format!(
             "The database was away for {:.1} s ({}); the run goes on from what is committed there.",
@@ -375,7 +375,7 @@ impl Away {
     }
 
     /// The last error, with how long it was tried to come back.
-    fn told(&self, error: RunError) -> RunError {
+    pub(crate) fn told(&self, error: RunError) -> RunError {
         match (error, self.since) {
             (RunError::Db(error), Some(since)) if is_out_of_reach(&error) => {
                 let again = "Everything committed is kept: run again when the database is back, and it goes on from there.";

@@ -128,6 +128,7 @@ pub(super) async fn batch(
                     contended: told.contended,
                     elapsed: told.elapsed(),
                     rewritten: told.rewritten,
+                    taken: false,
                     range: told.apply(&request.range),
                 });
             }
@@ -144,8 +145,10 @@ pub(super) async fn batch(
                 most = most.min(left);
             }
             (_, Some(MOVED)) => {
+                let (range, taken) = reload(database, fence, &request.range).await?;
                 return Ok(BatchReport {
-                    range: reload(database, fence, &request.range).await?,
+                    range,
+                    taken,
                     changed: 0,
                     contended: 0,
                     elapsed: Duration::ZERO,

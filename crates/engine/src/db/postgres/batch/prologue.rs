@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use pontoon_core::sql::quote::quote_literal;
 
-use super::super::fence::{BEGIN, fence_statement};
+use super::super::fence::{BEGIN, work_statement};
 use super::super::ranges::position::Facts;
 use crate::db::Fence;
 
@@ -120,7 +120,7 @@ pub(crate) fn prologue(
     format!(
         "{BEGIN}SELECT {};\n{}SET CONSTRAINTS ALL IMMEDIATE;\n",
         calls.join(",\n       "),
-        fence_statement(fence)
+        work_statement(fence)
     )
 }
 

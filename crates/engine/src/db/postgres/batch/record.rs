@@ -61,7 +61,7 @@ impl Record<'_> {
     SET position = pontoon_position::text, done = ({done}), rows = r.rows + {rows},
         pages_done = {pages_done}{more}
     WHERE r.run = '{run}' AND r.step = {step} AND r.pass = {pass} AND r.no = {no}
-      AND r.position = {position}
+      AND r.position = {position} AND (r.owner IS NULL OR r.owner = '{token}')
     RETURNING r.position, r.done, r.rows, r.pages_done, r.pages_total, r.detail INTO pontoon_result;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = '{moved}', MESSAGE = 'the range has moved on meanwhile';
@@ -84,6 +84,7 @@ impl Record<'_> {
             step = range.step,
             pass = range.pass,
             no = range.no,
+            token = fence.token,
             position = quote_literal(&range.position),
             moved = super::MOVED,
             elapsed = ELAPSED,

@@ -19,6 +19,7 @@
 mod key;
 mod leaf;
 pub(crate) mod position;
+pub(super) mod share;
 
 use std::collections::BTreeMap;
 
@@ -96,6 +97,7 @@ pub(super) async fn ranges(
                 fence,
                 scan,
             };
+            share::disown(client, fence, scan.no).await?;
             maker.bring_up_to_date().await?;
             maker
                 .stored()
@@ -105,12 +107,12 @@ pub(super) async fn ranges(
         .await
 }
 
-/// One range as it is stored now.
+/// One range as it is stored now, and whether another process has it.
 pub(super) async fn reload(
     database: &Postgres,
     fence: &Fence,
     range: &RangeRecord,
-) -> Result<RangeRecord, DbError> {
+) -> Result<(RangeRecord, bool), DbError> {
     const DOING: &str = "read a range again";
     let session = database.session().await?;
     let row = session
@@ -131,7 +133,10 @@ pub(super) async fn reload(
                 format!("{DOING}: range {} of step {} is gone", range.no, range.step),
             )
         })?;
-    record(&row, range.step, range.pass)
+    let taken = row
+        .get::<_, Option<&str>>("owner")
+        .is_some_and(|owner| owner != fence.token.to_string());
+    Ok((record(&row, range.step, range.pass)?, taken))
 }
 
 struct Maker<'a> {
@@ -177,20 +182,7 @@ impl Maker<'_> {
     }
 
     async fn stored(&self) -> Result<Vec<(u32, RangeRecord)>, DbError> {
-        self.client
-            .query_typed(
-                include_str!("sql/select.sql"),
-                &[
-                    (&self.fence.run, Type::UUID),
-                    (&number(self.scan.no)?, Type::INT4),
-                    (&number(self.scan.pass)?, Type::INT4),
-                ],
-            )
-            .await
-            .map_err(|error| classify(&error, "read the ranges of a scan"))?
-            .iter()
-            .map(|row| Ok((row.get("relid"), record(row, self.scan.no, self.scan.pass)?)))
-            .collect()
+        stored(self.client, self.fence.run, self.scan.no, self.scan.pass).await
     }
 
     async fn forget(&self, relid: u32) -> Result<(), DbError> {
@@ -308,6 +300,29 @@ impl Maker<'_> {
             ScanKind::Verify(verify) => &verify.table,
         }
     }
+}
+
+/// The ranges of a pass with their tables, in order.
+async fn stored(
+    client: &Client,
+    run: uuid::Uuid,
+    step: u32,
+    pass: u32,
+) -> Result<Vec<(u32, RangeRecord)>, DbError> {
+    client
+        .query_typed(
+            include_str!("sql/select.sql"),
+            &[
+                (&run, Type::UUID),
+                (&number(step)?, Type::INT4),
+                (&number(pass)?, Type::INT4),
+            ],
+        )
+        .await
+        .map_err(|error| classify(&error, "read the ranges of a scan"))?
+        .iter()
+        .map(|row| Ok((row.get("relid"), record(row, step, pass)?)))
+        .collect()
 }
 
 fn key_ranges(

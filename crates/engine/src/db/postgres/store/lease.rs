@@ -23,6 +23,7 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use serde_json::Value;
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
@@ -33,7 +34,8 @@ use super::super::session::Session;
 use super::super::sqlstate::classify;
 use super::run::no_such;
 use super::wire::{self, WireHolder};
-use crate::db::{Acquired, Beat, DbError, ErrorKind, Fence, Holder, Live};
+use super::worker;
+use crate::db::{Acquired, Beat, DbError, ErrorKind, Fence, Holder, Live, Role};
 
 /// How long a takeover waits for the transactions of the former holder.
 /// Above the idle limit of our short transactions and any batch's bound.
@@ -97,6 +99,7 @@ pub(crate) async fn acquire(
                     epoch: taken.get("epoch"),
                     token: taken.get("token"),
                     server: taken.get("server"),
+                    role: Role::Holder,
                 },
                 taken_over_from: former,
             })
@@ -182,7 +185,7 @@ fn held(run: Uuid, former: &Holder, since: Option<&str>, expires_in: Option<f64>
     )
 }
 
-fn micros(ttl: Duration) -> f64 {
+pub(super) fn micros(ttl: Duration) -> f64 {
     ttl.as_secs_f64() * 1e6
 }
 
@@ -195,6 +198,9 @@ pub(crate) async fn renew(
     live: &Live,
 ) -> Result<Beat, DbError> {
     const DOING: &str = "prolong the lease";
+    if fence.role == Role::Worker {
+        return worker::renew(database, fence, ttl, live).await;
+    }
     let live = wire::to_value(live, "heartbeat")?;
     let micros = micros(ttl);
     let session = database.session().await?;
@@ -213,18 +219,28 @@ pub(crate) async fn renew(
                 .await
                 .map_err(|error| classify(&error, DOING))?
                 .ok_or_else(|| fenced(fence))?;
-            Ok(Beat {
-                revision: row.get("revision"),
-                pause_requested: row.get("pause_requested"),
-                stop_requested: row.get("stop_requested"),
-            })
+            worker::end_memberships(client, fence.run).await?;
+            Ok(beat(&row))
         })
         .await
 }
 
-/// Gives the lease back.
+/// What a heartbeat brings back.
+pub(super) fn beat(row: &Row) -> Beat {
+    Beat {
+        revision: row.get("revision"),
+        pause_requested: row.get("pause_requested"),
+        in_company: row.get("in_company"),
+        stop_requested: row.get("stop_requested"),
+    }
+}
+
+/// Gives the lease back, or leaves its holder.
 pub(crate) async fn release(database: &Postgres, fence: &Fence) -> Result<(), DbError> {
-    release_with(&database.session().await?, fence).await
+    match fence.role {
+        Role::Holder => release_with(&database.session().await?, fence).await,
+        Role::Worker => worker::leave(database, fence).await,
+    }
 }
 
 async fn release_with(session: &Session, fence: &Fence) -> Result<(), DbError> {
@@ -247,7 +263,7 @@ async fn release_with(session: &Session, fence: &Fence) -> Result<(), DbError> {
         .await
 }
 
-fn fenced(fence: &Fence) -> DbError {
+pub(super) fn fenced(fence: &Fence) -> DbError {
     DbError::new(
         ErrorKind::Fenced,
         format!("Another process owns run {} now", fence.run),

@@ -2,7 +2,7 @@
 //!
 //! - [`schema`]: creates and upgrades it.
 //! - [`run`], [`step`], [`event`], [`command`]: one module per kind of record.
-//! - [`lease`]: who may act for a run.
+//! - [`lease`]: who may act for a run; [`worker`]: who may help.
 //! - [`wire`]: the persisted forms, apart from the runtime ones: a newer
 //!   binary reads what an older one wrote.
 //!
@@ -17,3 +17,4 @@ pub(super) mod run;
 pub(crate) mod schema;
 pub(super) mod step;
 pub(crate) mod wire;
+pub(super) mod worker;

@@ -11,7 +11,7 @@ use super::super::act::text;
 use super::super::fence::fence_statement;
 use super::super::sqlstate::classify;
 use super::step::number;
-use super::wire::{self, WireError, WireHolder, WireRun, WireSettings, WireStep};
+use super::wire::{self, WireError, WireHolder, WireRun, WireSettings, WireStep, WireWorker};
 use super::{command, event, schema};
 use crate::db::{Base, DbError, ErrorKind, Fence, Live, NewRun, RunChange, RunFilter, RunRecord};
 use crate::event::Event;
@@ -100,6 +100,13 @@ fn record(row: &Row) -> Result<RunRecord, DbError> {
         base,
         live_settings,
         revision: row.get("revision"),
+        workers: match row.get::<_, Option<Value>>("workers") {
+            Some(workers) => wire::from_value::<Vec<WireWorker>>(workers, "worker")?
+                .into_iter()
+                .map(WireWorker::read)
+                .collect(),
+            None => Vec::new(),
+        },
         state: wire::run_state(row.get("state"))?,
         phase: wire::phase(row.get("phase"))?,
         gate: row
@@ -297,6 +304,11 @@ async fn rebase(client: &Client, run: Uuid, base: &Base) -> Result<(), DbError> 
     let (kept, dropped) = setting::surviving(&old, base, live);
     setting::admit(run, base, &kept)?;
     command::store_layers(client, run, base, &kept).await?;
+    // A worker that joined in the meantime shall hear of it.
+    client
+        .execute_typed(include_str!("sql/count_command.sql"), &[(&run, Type::UUID)])
+        .await
+        .map_err(|error| classify(&error, "change the settings"))?;
     for over in dropped {
         let message = format!(
             "The live setting {} {} of {} no longer holds: plan or environment say {} now.",

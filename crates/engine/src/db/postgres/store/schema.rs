@@ -11,12 +11,13 @@ use super::super::sqlstate::classify;
 use crate::db::{DbError, ErrorKind};
 
 /// The version of the schema that this binary reads and writes.
-pub const SCHEMA_VERSION: i32 = 2;
+pub const SCHEMA_VERSION: i32 = 3;
 
 /// One script per version, in order; each brings the version before it up.
 const SCRIPTS: [&str; SCHEMA_VERSION as usize] = [
     include_str!("001_schema.sql"),
     include_str!("002_control.sql"),
+    include_str!("003_workers.sql"),
 ];
 
 /// Serializes two processes that create or upgrade the schema at once.

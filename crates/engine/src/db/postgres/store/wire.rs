@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::db::{
     Base, DbError, ErrorKind, Holder, NewRun, RunState, Settings, StepState, StoredError,
+    WorkerRecord,
 };
 use crate::event::{EVENT_VERSION, Event};
 
@@ -184,6 +185,31 @@ impl WireBase {
             origins: self.origins,
             ceilings: self.ceilings,
             forced: self.forced,
+        }
+    }
+}
+
+/// A row of `worker`, as runs are read with it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct WireWorker {
+    holder: WireHolder,
+    joined_at: String,
+    ranges: Option<Vec<String>>,
+    live: Option<Value>,
+}
+
+impl WireWorker {
+    pub(super) fn read(self) -> WorkerRecord {
+        WorkerRecord {
+            holder: self.holder.read(),
+            joined_at: self.joined_at,
+            ranges: self.ranges.unwrap_or_default(),
+            // A newer worker may tell things that this binary cannot read.
+            live: self
+                .live
+                .and_then(|live| serde_json::from_value(live).ok())
+                .unwrap_or_default(),
         }
     }
 }

@@ -68,7 +68,7 @@ pub(super) async fn verify_chunk(
     drop(session);
     match error.code.as_deref() {
         Some(MOVED) => Ok(VerifyReport {
-            range: reload(database, fence, range).await?,
+            range: reload(database, fence, range).await?.0,
             checked: 0,
             mismatched: 0,
             conflicts: 0,

@@ -8,6 +8,7 @@ WITH renewed AS (
     RETURNING run
 )
 SELECT r.revision, r.pause_requested,
+       EXISTS (SELECT FROM pontoon.worker w WHERE w.run = r.id AND w.term = $2) AS in_company,
        CASE WHEN r.stop_requested_at > pg_catalog.clock_timestamp() - interval '1 minute'
             THEN r.stop_requested END AS stop_requested
 FROM renewed

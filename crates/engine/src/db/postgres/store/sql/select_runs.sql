@@ -1,5 +1,17 @@
 -- $1 one run, $2 all of a plan, $3 only unfinished ones.
 SELECT r.id, r.plan, r.version, r.issue, r.definition, r.settings, r.base, r.live_settings, r.revision,
+       -- Of the term that lasts now; their words may be a second old.
+       (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+                   'holder', w.holder, 'live', w.live,
+                   'joined_at', pg_catalog.to_char(w.joined_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+                   'ranges', (SELECT pg_catalog.jsonb_agg(
+                                         pg_catalog.format('%s.%s %s', g.schema_name, g.table_name, g.no) ORDER BY g.no)
+                              FROM pontoon.range g
+                              WHERE g.run = w.run AND g.owner = w.token::text AND NOT g.done))
+                   ORDER BY w.joined_at)
+        FROM pontoon.worker w
+        JOIN pontoon.lease t ON t.run = w.run AND t.token = w.term
+        WHERE w.run = r.id) AS workers,
        r.state, r.phase, r.gate, r.reason, r.error, r.pause_requested, r.rows_affected,
        pg_catalog.to_char(r.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS started_at,
        pg_catalog.to_char(r.finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS finished_at,
