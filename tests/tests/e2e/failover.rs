@@ -94,49 +94,67 @@ impl Fleet {
         running
     }
 
+    /// The standby hears no more of the primary. It has all that the oracle
+    /// may go back to, however far behind a busy machine has left it.
+    async fn cut_off(&self) {
+        self.app.oracle().remember().await;
+        self.standby
+            .catch_up(&self.primary)
+            .await
+            .expect("it follows");
+        self.standby.cut_stream().await.expect("cut off");
+    }
+
     /// The standby takes over. `lossy`: it was cut off before the last commits
     /// of the application, which are lost, and perhaps some of ours.
     async fn fail_over(&self, lossy: bool, shape: Shape) -> u64 {
-        let went_back = if lossy {
-            self.app.oracle().remember().await;
-            self.standby.cut_stream().await.expect("cut off");
-            let writes = self.app.live().writes;
-            wait_until("the application writes what will be lost", async || {
-                self.app.live().writes >= writes + 50
-            })
-            .await;
-            self.app.pause().await;
-            self.primary
-                .stop(StopMode::Immediate)
-                .await
-                .expect("the primary stops");
-            self.standby.promote().await.expect("it is promoted");
-            let client = self.client().await;
-            let (went_back, report) = self
-                .app
-                .oracle()
-                .after_failover(&client, shape)
-                .await
-                .expect("the rows");
-            assert!(report.is_clean(), "what survived is whole: {report}");
-            went_back
-        } else {
-            self.app.pause().await;
-            self.standby
-                .catch_up(&self.primary)
-                .await
-                .expect("it follows");
-            self.primary
-                .stop(StopMode::Immediate)
-                .await
-                .expect("the primary stops");
-            self.standby.promote().await.expect("it is promoted");
-            0
-        };
+        if lossy {
+            self.cut_off().await;
+            return self.fail_over_without_the_last_writes(shape).await;
+        }
+        self.app.pause().await;
+        self.standby
+            .catch_up(&self.primary)
+            .await
+            .expect("it follows");
+        self.promote().await;
+        self.go_on_there();
+        0
+    }
+
+    /// The same, of a standby that is cut off already.
+    async fn fail_over_without_the_last_writes(&self, shape: Shape) -> u64 {
+        let writes = self.app.live().writes;
+        wait_until("the application writes what will be lost", async || {
+            self.app.live().writes >= writes + 50
+        })
+        .await;
+        self.app.pause().await;
+        self.promote().await;
+        let client = self.client().await;
+        let (went_back, report) = self
+            .app
+            .oracle()
+            .after_failover(&client, shape)
+            .await
+            .expect("the rows");
+        assert!(report.is_clean(), "what survived is whole: {report}");
+        self.go_on_there();
+        went_back
+    }
+
+    async fn promote(&self) {
+        self.primary
+            .stop(StopMode::Immediate)
+            .await
+            .expect("the primary stops");
+        self.standby.promote().await.expect("it is promoted");
+    }
+
+    fn go_on_there(&self) {
         self.address.redirect(&self.standby);
         self.address.cut();
         self.app.resume();
-        went_back
     }
 
     /// The server comes back, as after a crash.
@@ -347,10 +365,9 @@ async fn a_restart_in_every_phase() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_run_itself_is_lost() {
     let fleet = Fleet::start(super::versions()[0]).await;
-    fleet.app.oracle().remember().await;
-    fleet.standby.cut_stream().await.expect("cut off");
+    fleet.cut_off().await;
     let running = fleet.stands_at("batch.end@2", &[]).await;
-    fleet.fail_over(true, Shape::Old).await;
+    fleet.fail_over_without_the_last_writes(Shape::Old).await;
     go_on(&running);
     let (ended, _) = running.wait().await;
     let ended = ended.expect(10);
