@@ -692,7 +692,7 @@ async fn a_dual_write_comes_and_goes_and_tells_of_old_writers() {
     let left: i64 = value(
         &client,
         "SELECT (SELECT count(*) FROM pg_proc WHERE pronamespace = 'pontoon'::regnamespace
-                 AND proname NOT IN ('fence', 'run_key'))
+                 AND proname NOT IN ('fence', 'fence_work', 'run_key'))
               + (SELECT count(*) FROM pg_class WHERE relnamespace = 'pontoon'::regnamespace
                  AND relkind = 'S' AND relname NOT IN ('event_id_seq', 'command_id_seq'))",
     )
