@@ -248,7 +248,7 @@ fn last_words(
             context.hints(&again),
         ),
         Ending::Relieved { by } => (
-            format!("{run} was handed over to {by}, who takes it back."),
+            format!("{run} is taken back by {by}; this process has let it go."),
             context.hints(
                 &last
                     .map(|last| format!("pontoon status {}", last.run))

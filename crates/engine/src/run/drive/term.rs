@@ -61,6 +61,12 @@ pub(crate) async fn sit<D: Database>(
             Ok(outcome) => return Ok(outcome),
             Err(error) => error,
         };
+        if let Some(ending) = taken_back(db, record.new.id, purpose, &error).await {
+            return Ok(Outcome {
+                ending,
+                verified: Vec::new(),
+            });
+        }
         let Some(pause) = away.pause(&error, options.reconnect_for) else {
             return Err(away.told(error));
         };
@@ -203,6 +209,34 @@ async fn settled<D: Database>(
         other => other?,
     }
     ending
+}
+
+/// Whoever has lost the run to a rollback is told so: `run` again would start
+/// anew what somebody has just taken back.
+async fn taken_back<D: Database>(
+    db: &D,
+    run: Uuid,
+    purpose: Purpose,
+    error: &RunError,
+) -> Option<Ending> {
+    let RunError::Db(failure) = error else {
+        return None;
+    };
+    if failure.kind != ErrorKind::Fenced || purpose == Purpose::Back {
+        return None;
+    }
+    let read = reach::while_it_answers(db, super::super::find(db, run));
+    match read.await.ok()?.state {
+        RunState::RolledBack | RunState::RollingBack => Some(Ending::Relieved {
+            by: "another process".to_owned(),
+        }),
+        RunState::Pending
+        | RunState::Running
+        | RunState::Waiting
+        | RunState::Paused
+        | RunState::Failed
+        | RunState::Completed => None,
+    }
 }
 
 /// What a run's state means to the process that has just taken its lease.
