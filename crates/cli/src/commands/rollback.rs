@@ -43,14 +43,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result {
                 ),
             )?;
             }
-            let options = RunOptions {
-                holder: holder::here(),
-                until_gate: None,
-                until_phase: None,
-                approve: Vec::new(),
-                wait_gates: false,
-                reconnect_for: args.reconnect.reconnect_for,
-            };
+            let options = RunOptions::new(holder::here(), args.reconnect.reconnect_for);
             let subject = Subject {
                 run: Some(id),
                 plan_file: None,

@@ -28,14 +28,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result {
             let cancel = interrupt::listen(&context.output)?;
             let picked = sitting::before(&cancel, pick::run(&db, args.run.run.as_deref()));
             let run = picked.await?.new.id;
-            let options = RunOptions {
-                holder: holder::here(),
-                until_gate: None,
-                until_phase: None,
-                approve: Vec::new(),
-                wait_gates: false,
-                reconnect_for: args.reconnect.reconnect_for,
-            };
+            let options = RunOptions::new(holder::here(), args.reconnect.reconnect_for);
             let subject = Subject {
                 run: Some(run),
                 plan_file: None,

@@ -6,9 +6,9 @@
 //! pass finds nothing, which proves little: a row that is written all the time
 //! may stand behind each batch when it looks, and before it when it has gone
 //! on. So one look at the whole table in one snapshot decides; where it finds a
-//! row, the next pass goes along a key. A table that was rewritten is scanned again, which
-//! changes only what still needs it. Partitions that came meanwhile get
-//! ranges of their own before the step is called done.
+//! row, the next pass goes along a key. A table that was rewritten is scanned
+//! again, which changes only what still needs it. Partitions that came
+//! meanwhile get ranges of their own before the step is called done.
 //!
 //! Ranges are claimed in the database, so that other processes can share them
 //! ([`assist`]). Making them, and saying that a pass or the step is done, is

@@ -24,6 +24,24 @@ pub struct RunOptions {
     pub reconnect_for: Duration,
 }
 
+impl RunOptions {
+    /// Long enough for the failover of usual clusters.
+    pub const RECONNECT_FOR: Duration = Duration::from_secs(120);
+
+    /// All the way, stopping where the plan says.
+    #[must_use]
+    pub fn new(holder: Holder, reconnect_for: Duration) -> Self {
+        Self {
+            holder,
+            until_gate: None,
+            until_phase: None,
+            approve: Vec::new(),
+            wait_gates: false,
+            reconnect_for,
+        }
+    }
+}
+
 /// How a worker works.
 #[derive(Clone, Debug)]
 pub struct WorkOptions {
@@ -31,11 +49,6 @@ pub struct WorkOptions {
     pub holder: Holder,
     /// How long to try to come back after the database was lost in the middle.
     pub reconnect_for: Duration,
-}
-
-impl RunOptions {
-    /// Long enough for the failover of usual clusters.
-    pub const RECONNECT_FOR: Duration = Duration::from_secs(120);
 }
 
 /// How a sitting ended, when it did not fail.
