@@ -10,6 +10,7 @@ pub mod expr;
 pub mod lex;
 pub mod lower;
 pub mod name;
+pub mod object;
 pub mod ops;
 pub mod plan;
 pub mod preview;

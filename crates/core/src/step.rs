@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::{ColumnDef, Constraint, Index, Table};
 use crate::expr::Expr;
 use crate::name::TableName;
+use crate::object::{ObjectChange, TableSetting};
 
 /// The version of the persisted form of everything in this module. A newer
 /// binary reads older versions; an older binary refuses a newer one.
@@ -242,6 +243,18 @@ pub enum Change {
         /// Who gets what.
         grant: crate::catalog::Grant,
     },
+    /// `ALTER TABLE` for what is neither a column nor a row.
+    SetTable {
+        /// The table.
+        table: TableName,
+        /// What is set.
+        setting: TableSetting,
+    },
+    /// What happens to something that is no part of a table's shape.
+    Object {
+        /// What, and to which.
+        what: ObjectChange,
+    },
     /// Drops the triggers and the function of one table's dual write.
     DropSync {
         /// As it was installed.
@@ -276,6 +289,11 @@ pub enum Concurrent {
         name: String,
         /// The referenced table of a foreign key.
         referenced: Option<TableName>,
+    },
+    /// `ANALYZE`: a sample of the table and of all its partitions.
+    Analyze {
+        /// The table.
+        table: TableName,
     },
 }
 

@@ -3,11 +3,12 @@
 
 use pontoon_core::catalog::{
     Catalog, Column, ColumnDef, Constraint, ConstraintKind, Dependent, DependentKind, Grant, Index,
-    IndexKey, Partitioning, ReferentialAction, ReplicaIdentity, RowSecurity, Table, TableKind,
-    TableSize,
+    IndexKey, Partitioning, Question, ReferentialAction, ReplicaIdentity, RowSecurity, Table,
+    TableKind, TableSize,
 };
 use pontoon_core::expr::{Expr, Volatility};
 use pontoon_core::name::TableName;
+use pontoon_core::object::{Object, ObjectChange, RelationKind, TableSetting};
 use pontoon_core::step::{Action, Change, Concurrent, Conditions, Ddl, Sync};
 use pontoon_engine::db::postgres::introspect::{Request, read};
 use pontoon_sandbox::{TestDatabase, test_versions};
@@ -221,6 +222,62 @@ fn new_table() -> Table {
     }
 }
 
+fn set(table: &str, setting: TableSetting) -> Action {
+    ddl(Change::SetTable {
+        table: public(table),
+        setting,
+    })
+}
+
+fn statistics(column: &str, target: i32) -> TableSetting {
+    TableSetting::Statistics {
+        column: column.into(),
+        target,
+    }
+}
+
+fn rename_constraint(from: &str, to: &str, inherited: bool) -> TableSetting {
+    TableSetting::RenameConstraint {
+        from: from.into(),
+        to: to.into(),
+        inherited,
+    }
+}
+
+fn object(what: ObjectChange) -> Action {
+    ddl(Change::Object { what })
+}
+
+fn relation(name: &str, kind: RelationKind) -> Object {
+    Object::Relation {
+        name: public(name),
+        kind,
+    }
+}
+
+fn comment(on: Object) -> Action {
+    object(ObjectChange::Comment {
+        on,
+        comment: Some("things".into()),
+    })
+}
+
+/// Everything beside tables that some case changes.
+fn objects() -> Vec<Object> {
+    cases()
+        .into_iter()
+        .filter_map(|(_, action)| match action {
+            Action::Ddl(ddl) => match ddl.changes.into_iter().next() {
+                Some(Change::Object {
+                    what: ObjectChange::Comment { on, .. },
+                }) => Some(on),
+                _ => None,
+            },
+            _ => None,
+        })
+        .collect()
+}
+
 /// What a server runs, and what is folded over the catalog.
 fn cases() -> Vec<(&'static str, Action)> {
     let added = ColumnDef {
@@ -377,6 +434,101 @@ fn cases() -> Vec<(&'static str, Action)> {
             }),
         ),
         (
+            "ALTER TABLE parts ALTER v SET STATISTICS 77",
+            set("parts", statistics("v", 77)),
+        ),
+        (
+            "ALTER TABLE t ALTER e SET STATISTICS 5; ALTER TABLE t ALTER e SET STATISTICS -1",
+            set("t", statistics("e", -1)),
+        ),
+        (
+            "ALTER TABLE t SET (fillfactor = 70, toast.autovacuum_enabled = false); ALTER TABLE t RESET (parallel_workers)",
+            set(
+                "t",
+                TableSetting::Options {
+                    set: vec![
+                        ("fillfactor".into(), "70".into()),
+                        ("toast.autovacuum_enabled".into(), "false".into()),
+                    ],
+                    reset: vec!["parallel_workers".into()],
+                },
+            ),
+        ),
+        (
+            "ALTER TABLE t RENAME CONSTRAINT t_pkey TO t_key",
+            set("t", rename_constraint("t_pkey", "t_key", false)),
+        ),
+        (
+            "ALTER TABLE t REPLICA IDENTITY USING INDEX t_key",
+            set(
+                "t",
+                TableSetting::ReplicaIdentity {
+                    identity: ReplicaIdentity::Index("t_key".into()),
+                },
+            ),
+        ),
+        (
+            "ALTER TABLE t RENAME CONSTRAINT t_key TO t_pkey",
+            set("t", rename_constraint("t_key", "t_pkey", false)),
+        ),
+        (
+            "ALTER TABLE t REPLICA IDENTITY DEFAULT",
+            set(
+                "t",
+                TableSetting::ReplicaIdentity {
+                    identity: ReplicaIdentity::Default,
+                },
+            ),
+        ),
+        (
+            "ALTER TABLE parts RENAME CONSTRAINT parts_v TO a_v",
+            set("parts", rename_constraint("parts_v", "a_v", true)),
+        ),
+        (
+            "ALTER TABLE t RENAME CONSTRAINT t_user TO a_user",
+            set("t", rename_constraint("t_user", "a_user", false)),
+        ),
+        (
+            "ALTER INDEX t_a_idx RENAME TO \"Zs\"",
+            object(ObjectChange::RenameIndex {
+                table: public("t"),
+                from: "t_a_idx".into(),
+                to: "Zs".into(),
+            }),
+        ),
+        (
+            "COMMENT ON TABLE t IS 'things'",
+            comment(relation("t", RelationKind::Table)),
+        ),
+        (
+            "COMMENT ON CONSTRAINT t_b_check ON t IS 'things'",
+            comment(Object::Constraint {
+                table: public("t"),
+                name: "t_b_check".into(),
+            }),
+        ),
+        (
+            "COMMENT ON INDEX t_d_idx IS 'things'",
+            comment(relation("t_d_idx", RelationKind::Index)),
+        ),
+        (
+            "COMMENT ON TRIGGER t_touch ON t IS 'things'",
+            comment(Object::Trigger {
+                table: public("t"),
+                name: "t_touch".into(),
+            }),
+        ),
+        (
+            "COMMENT ON SCHEMA public IS 'things'",
+            comment(Object::Schema {
+                name: "public".into(),
+            }),
+        ),
+        (
+            "ANALYZE t",
+            Action::Concurrent(Concurrent::Analyze { table: public("t") }),
+        ),
+        (
             "COMMENT ON COLUMN t.d IS NULL",
             ddl(Change::CommentOnColumn {
                 table: public("t"),
@@ -472,7 +624,10 @@ async fn a_change_makes_of_a_catalog_what_a_server_makes_of_it() -> Outcome {
             tables: ["t", "users", "refers", "base", "parts", "fresh"]
                 .map(public)
                 .to_vec(),
-            questions: Vec::new(),
+            questions: objects()
+                .into_iter()
+                .map(|object| Question::Object { object })
+                .collect(),
         };
         let mut folded = settle(read(&client, &request).await?);
         for (sql, action) in cases() {
@@ -490,6 +645,10 @@ async fn a_change_makes_of_a_catalog_what_a_server_makes_of_it() -> Outcome {
                     "PostgreSQL {version}: {sql}"
                 );
             }
+            assert_eq!(
+                folded_now.objects, real.objects,
+                "PostgreSQL {version}: {sql}"
+            );
             assert_eq!(
                 folded_now.tables.len(),
                 real.tables.len(),

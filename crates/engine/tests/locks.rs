@@ -15,6 +15,7 @@ use pontoon_core::catalog::{
 };
 use pontoon_core::expr::{Expr, Volatility};
 use pontoon_core::name::TableName;
+use pontoon_core::object::{Object, ObjectChange, RelationKind, TableSetting};
 use pontoon_core::sql::postgres::locks::{action_locks, locks, recurses};
 use pontoon_core::sql::postgres::{change, texts};
 use pontoon_core::step::{
@@ -39,6 +40,13 @@ const SETUP: &str = "
     CREATE TABLE children (id int, order_id int REFERENCES orders);
     CREATE TABLE alone (id int);
     CREATE TABLE parts (id int, a text, b text) PARTITION BY RANGE (id);
+    CREATE VIEW names AS SELECT id FROM orders;
+    ALTER TABLE parts ADD CONSTRAINT a_is_there CHECK (a IS NOT NULL);
+    CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+    CREATE TRIGGER nothing AFTER UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION nothing();
+    CREATE TRIGGER nothing AFTER UPDATE ON parts FOR EACH ROW EXECUTE FUNCTION nothing();
+    CREATE POLICY nobody ON orders USING (false);
+    CREATE POLICY nobody ON parts USING (false);
     CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (100);
     CREATE TABLE parts_rest PARTITION OF parts DEFAULT;
     INSERT INTO parents VALUES (1);
@@ -148,6 +156,15 @@ fn sync(table: &str) -> Sync {
     }
 }
 
+fn comment(on: Object) -> Change {
+    Change::Object {
+        what: ObjectChange::Comment {
+            on,
+            comment: Some("text".into()),
+        },
+    }
+}
+
 /// Every kind of change; on `orders`, which has foreign keys both ways, and on
 /// a partitioned table.
 fn changes() -> Vec<Change> {
@@ -191,6 +208,60 @@ fn changes() -> Vec<Change> {
             name: "orders_parent_fkey".into(),
             referenced: Some(public("parents")),
         },
+        Change::SetTable {
+            table: public("orders"),
+            setting: TableSetting::Options {
+                set: [
+                    "fillfactor",
+                    "toast_tuple_target",
+                    "parallel_workers",
+                    "autovacuum_freeze_max_age",
+                    "toast.autovacuum_vacuum_threshold",
+                    "log_autovacuum_min_duration",
+                ]
+                .map(|name| {
+                    (
+                        name.into(),
+                        if name.contains("age") {
+                            "200000"
+                        } else if name.contains("target") {
+                            "200"
+                        } else {
+                            "50"
+                        }
+                        .into(),
+                    )
+                })
+                .to_vec(),
+                reset: vec!["autovacuum_enabled".into(), "vacuum_truncate".into()],
+            },
+        },
+        Change::SetTable {
+            table: public("orders"),
+            setting: TableSetting::RenameConstraint {
+                from: "orders_parent_fkey".into(),
+                to: "renamed".into(),
+                inherited: false,
+            },
+        },
+        Change::Object {
+            what: ObjectChange::RenameIndex {
+                table: public("orders"),
+                from: "orders_b_key".into(),
+                to: "renamed".into(),
+            },
+        },
+        comment(Object::Relation {
+            name: public("orders_b_key"),
+            kind: RelationKind::Index,
+        }),
+        comment(Object::Relation {
+            name: public("names"),
+            kind: RelationKind::View,
+        }),
+        comment(Object::Schema {
+            name: "pontoon".into(),
+        }),
         Change::DropConstraint {
             table: public("orders"),
             name: "a_is_there".into(),
@@ -234,6 +305,43 @@ fn changes() -> Vec<Change> {
                 column: "a".into(),
                 comment: Some("text".into()),
             },
+            Change::SetTable {
+                table: table.clone(),
+                setting: TableSetting::Statistics {
+                    column: "a".into(),
+                    target: 5,
+                },
+            },
+            Change::SetTable {
+                table: table.clone(),
+                setting: TableSetting::ReplicaIdentity {
+                    identity: ReplicaIdentity::Full,
+                },
+            },
+            comment(Object::Relation {
+                name: table.clone(),
+                kind: RelationKind::Table,
+            }),
+            Change::SetTable {
+                table: table.clone(),
+                setting: TableSetting::RenameConstraint {
+                    from: "a_is_there".into(),
+                    to: "renamed".into(),
+                    inherited: true,
+                },
+            },
+            comment(Object::Constraint {
+                table: table.clone(),
+                name: "a_is_there".into(),
+            }),
+            comment(Object::Trigger {
+                table: table.clone(),
+                name: "nothing".into(),
+            }),
+            comment(Object::Policy {
+                table: table.clone(),
+                name: "nobody".into(),
+            }),
             Change::GrantColumn {
                 table: table.clone(),
                 column: "a".into(),
@@ -253,7 +361,7 @@ async fn held(watcher: &Client, pid: i32) -> Outcome<Held> {
     let rows = watcher
         .query(
             "SELECT c.relname::text, l.mode FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
-             WHERE l.pid = $1 AND l.granted AND c.relkind IN ('r', 'p')
+             WHERE l.pid = $1 AND l.granted AND c.relkind IN ('r', 'p', 'v', 'm')
                AND c.relnamespace = 'public'::regnamespace",
             &[&pid],
         )
@@ -519,6 +627,23 @@ async fn concurrent_statements_lock_what_they_say() -> Outcome {
             held_by(&client, &watcher, &validating).await?,
             expected(&action_locks(&Action::Concurrent(validate)), false),
             "PostgreSQL {version}: validate a check"
+        );
+
+        let analyze = Action::Concurrent(Concurrent::Analyze {
+            table: table.clone(),
+        });
+        assert_eq!(
+            held_by(&client, &watcher, &texts(&step(analyze.clone()), "7f3a")).await?,
+            expected(&action_locks(&analyze), false),
+            "PostgreSQL {version}: analyze"
+        );
+        let analyze = Action::Concurrent(Concurrent::Analyze {
+            table: public("parts"),
+        });
+        assert_eq!(
+            held_by(&client, &watcher, &texts(&step(analyze.clone()), "7f3a")).await?,
+            expected(&action_locks(&analyze), true),
+            "PostgreSQL {version}: analyze partitions"
         );
 
         let add = Change::AddConstraint {

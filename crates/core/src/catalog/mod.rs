@@ -15,6 +15,7 @@ pub use compare::{diff, fingerprint};
 
 use crate::expr::Expr;
 use crate::name::TableName;
+use crate::object::{Object, ObjectFacts};
 
 /// What a database looked like at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct Catalog {
     pub expressions: Vec<ExpressionAnswer>,
     /// Answers to [`Question::Type`].
     pub types: Vec<TypeAnswer>,
+    /// Answers to [`Question::Object`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub objects: Vec<ObjectAnswer>,
 }
 
 /// The server behind a catalog.
@@ -46,7 +50,7 @@ pub struct Server {
     pub database: String,
 }
 
-/// What lowering has to know of the database beyond its tables: each is
+/// What lowering has to know of the database beyond its tables. Texts are
 /// parsed by the database itself, in a transaction that is rolled back.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Question {
@@ -68,6 +72,20 @@ pub enum Question {
         /// answer says whether an assignment is possible.
         assigned_to: Option<String>,
     },
+    /// Does this exist, and what is known of it? Only read, never tried.
+    Object {
+        /// What.
+        object: Object,
+    },
+}
+
+/// What the database said of something that a plan names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ObjectAnswer {
+    /// As asked.
+    pub object: Object,
+    /// `None`: there is no such thing.
+    pub facts: Option<ObjectFacts>,
 }
 
 /// What the database said of an expression.

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::catalog::{Catalog, Column, ExprFacts, Question, ServerMessage, Table, TypeFacts};
 use crate::expr::{Expr, Volatility};
 use crate::name::TableName;
+use crate::object::{Object, ObjectFacts};
 use crate::ops::common::{SqlExpr, TableRef};
 use crate::plan::Plan;
 use crate::sql::quote::quote_ident;
@@ -26,6 +27,7 @@ pub struct Asking<'a> {
     added: BTreeMap<TableName, Vec<(String, String)>>,
     expressions: Vec<(TableName, String, Option<String>)>,
     types: BTreeSet<String>,
+    objects: BTreeSet<Object>,
 }
 
 impl<'a> Asking<'a> {
@@ -37,6 +39,7 @@ impl<'a> Asking<'a> {
             added: BTreeMap::new(),
             expressions: Vec::new(),
             types: BTreeSet::new(),
+            objects: BTreeSet::new(),
         }
     }
 
@@ -80,6 +83,16 @@ impl<'a> Asking<'a> {
         self.types.insert(text.to_owned());
     }
 
+    /// The full name of a table of the plan, which is not read for it.
+    pub fn resolve(&self, table: &TableRef) -> TableName {
+        table.resolve(self.schema)
+    }
+
+    /// Something beside tables has to be looked up.
+    pub fn object(&mut self, object: Object) {
+        self.objects.insert(object);
+    }
+
     /// This expression has to be understood on a row of the table.
     pub fn expression(&mut self, table: &TableName, text: &str, assigned_to: Option<&str>) {
         self.expressions.push((
@@ -107,6 +120,11 @@ impl<'a> Asking<'a> {
                 questions.push(question);
             }
         }
+        questions.extend(
+            self.objects
+                .into_iter()
+                .map(|object| Question::Object { object }),
+        );
         Request {
             tables: self.tables.into_iter().collect(),
             questions,
@@ -367,6 +385,41 @@ impl<'a> Lowering<'a> {
                 None
             }
         }
+    }
+
+    /// What the database said of something that was asked for; `None` when
+    /// there is no such thing.
+    pub fn object(&self, object: &Object) -> Option<&'a ObjectFacts> {
+        self.catalog
+            .objects
+            .iter()
+            .find(|answer| answer.object == *object)?
+            .facts
+            .as_ref()
+    }
+
+    /// The same, or a refusal that says that it is missing or not ours.
+    pub fn owned_object(&mut self, object: &Object) -> Option<&'a ObjectFacts> {
+        let Some(facts) = self.object(object) else {
+            self.invalid(
+                format!("{object} does not exist"),
+                "Check the name and the plan's `schema`; names are taken literally, upper case included.",
+            );
+            return None;
+        };
+        if !facts.owned_by_us {
+            self.unsafe_(
+                format!(
+                    "{object} belongs to role {}, and we are not a member of it",
+                    facts.owner
+                ),
+                format!(
+                    "Connect as its owner, or grant the role: GRANT {} TO the connected role.",
+                    quote_ident(&facts.owner)
+                ),
+            );
+        }
+        Some(facts)
     }
 
     fn server_refusal(&mut self, what: &str, message: &ServerMessage) {

@@ -25,6 +25,7 @@ use crate::step::{
     WIRE_VERSION,
 };
 
+pub(crate) use context::nearest;
 pub use context::{Asking, Lowering, Over, Volatile, column_expr, ddl, mapped};
 pub use refusal::{Refusal, RefusalKind};
 pub use safety::{FIRST_TRIGGER, LAST_TRIGGER, plain_index};

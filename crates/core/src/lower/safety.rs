@@ -1,12 +1,13 @@
 //! Rules over a whole lowering, and the small checks that operations share.
 
-use crate::catalog::{Column, Index, IndexKey, Table, TableKind, Trigger};
+use crate::catalog::{Column, Constraint, Index, IndexKey, Table, TableKind, Trigger};
 use crate::name::TableName;
 use crate::ops::common::TableRef;
+use crate::sql::quote::quote_ident;
 use crate::step::{Action, Change, CursorKind, MappedColumn, Phase, Rule, Undo};
 
 use super::Lowering;
-use super::context::{ddl, mapped};
+use super::context::{ddl, mapped, nearest};
 
 /// The names of the first and the last row trigger of a dual write begin with
 /// these; anything that sorts outside them would see or leave a row out of step.
@@ -204,7 +205,8 @@ impl Lowering<'_> {
         }
     }
 
-    fn descendants(&self, table: &Table) -> Vec<Table> {
+    /// Partitions and inheritance children, each after what it belongs to.
+    pub fn descendants(&self, table: &Table) -> Vec<Table> {
         let mut found: Vec<Table> = Vec::new();
         let mut open = table.children.clone();
         while let Some(name) = open.pop() {
@@ -284,6 +286,55 @@ impl Lowering<'_> {
                 "Choose another name.",
             );
         }
+    }
+
+    /// The constraint of that name, or a refusal that lists those there are.
+    pub fn constraint(&mut self, table: &Table, name: &str) -> Option<Constraint> {
+        let found = table.constraints.iter().find(|c| c.name == name);
+        if found.is_none() {
+            let names: Vec<&str> = table.constraints.iter().map(|c| c.name.as_str()).collect();
+            self.invalid(
+                format!("table {} has no constraint `{name}`", table.name),
+                match (nearest(name, names.iter().copied()), names.as_slice()) {
+                    (Some(near), _) => format!("Did you mean `{near}`?"),
+                    (None, []) => "It has none at all.".to_owned(),
+                    (None, names) => format!("It has: {}.", names.join(", ")),
+                },
+            );
+        }
+        found.cloned()
+    }
+
+    /// The index of that name and its table, or a refusal.
+    pub fn index(&mut self, name: &TableRef) -> Option<(Table, Index)> {
+        let name = self.name(name);
+        let found = self.catalog.tables.values().find_map(|table| {
+            table
+                .indexes
+                .iter()
+                .find(|index| table.name.schema == name.schema && index.name == name.name)
+                .map(|index| (table.clone(), index.clone()))
+        });
+        let Some((table, index)) = found else {
+            self.invalid(
+                format!("index {name} does not exist"),
+                "Check the name; an index lives in its table's schema.",
+            );
+            return None;
+        };
+        if !table.owned_by_us {
+            self.unsafe_(
+                format!(
+                    "table {} belongs to role {}, and we are not a member of it",
+                    table.name, table.owner
+                ),
+                format!(
+                    "Connect as its owner, or grant the role: GRANT {} TO the connected role.",
+                    quote_ident(&table.owner)
+                ),
+            );
+        }
+        Some((table, index))
     }
 
     /// Refuses when the table has a constraint of that name.

@@ -2,11 +2,12 @@
 
 use crate::catalog::{
     Catalog, Column, ColumnDef, ConstraintKind, Dependent, DependentKind, ExprFacts,
-    ExpressionAnswer, Question, ReplicaIdentity, RowSecurity, Server, Table, TableKind, TableSize,
-    Trigger, TypeAnswer, TypeFacts,
+    ExpressionAnswer, ObjectAnswer, Question, ReplicaIdentity, RowSecurity, Server, Table,
+    TableKind, TableSize, Trigger, TypeAnswer, TypeFacts,
 };
 use crate::expr::{Expr, ROW, Volatility};
 use crate::name::TableName;
+use crate::object::{Object, ObjectFacts, RelationKind};
 use crate::plan::{self, Plan};
 use crate::step::{Action, Phase, Program, Undo};
 
@@ -100,6 +101,10 @@ fn answer(table: Table, plan: &Plan) -> Catalog {
                 }),
                 text,
             }),
+            Question::Object { object } => catalog.objects.push(ObjectAnswer {
+                facts: known(&object),
+                object,
+            }),
             Question::Expression {
                 table: on,
                 text,
@@ -127,6 +132,24 @@ fn answer(table: Table, plan: &Plan) -> Catalog {
         }
     }
     catalog
+}
+
+/// What stands beside the table `users`.
+fn known(object: &Object) -> Option<ObjectFacts> {
+    let facts = ObjectFacts {
+        owner: "app".into(),
+        owned_by_us: true,
+        ..ObjectFacts::default()
+    };
+    match object {
+        Object::Relation { name, kind } if name.name == "users" => Some(ObjectFacts {
+            kind: Some('r').filter(|_| *kind == RelationKind::Table),
+            options: vec!["fillfactor=90".into()],
+            comment: Some("as it was".into()),
+            ..facts
+        }),
+        _ => None,
+    }
 }
 
 fn analysed(text: &str, names: &[String]) -> Expr {
@@ -294,6 +317,27 @@ fn every_operation_has_a_golden_program() {
             "  - backfill: {table: users, set: {status: \"'new'\"}, where: status IS NULL, undo: {set: {status: \"NULL\"}, where: \"status = 'new'\"}}",
         ),
         (
+            "set_comment",
+            "  - set_comment: {table: users, comment: People}\n  - set_comment: {table: users, column: email, comment: \"it's theirs\"}",
+        ),
+        (
+            "set_statistics",
+            "  - set_statistics: {table: users, column: status, target: 500}",
+        ),
+        ("analyze", "  - analyze: {table: users}"),
+        (
+            "rename_constraint",
+            "  - rename_constraint: {table: users, from: users_amount_check, to: positive}",
+        ),
+        (
+            "set_table_options",
+            "  - set_table_options: {table: users, set: {fillfactor: 70, toast.autovacuum_enabled: false}, reset: [parallel_workers]}",
+        ),
+        (
+            "set_replica_identity",
+            "  - set_replica_identity: {table: users, identity: full}",
+        ),
+        (
             "sql",
             "  - sql: {phase: expand, run: CREATE EXTENSION pg_trgm, undo: DROP EXTENSION pg_trgm}",
         ),
@@ -310,6 +354,75 @@ fn every_operation_has_a_golden_program() {
         }
         golden(name, operations);
     }
+}
+
+/// Operations on what `users` does not have in the other tests.
+#[test]
+fn indexes_and_unproven_constraints_have_golden_programs() {
+    let mut table = users();
+    table
+        .indexes
+        .push(super::plain_index("users_email", &["email".to_owned()]));
+    table.constraints[0].validated = false;
+    for (name, operations) in [
+        (
+            "rename_index",
+            "  - rename_index: {name: users_email, to: users_by_email}",
+        ),
+        (
+            "validate_constraint",
+            "  - backfill: {table: users, set: {amount: 1}, where: amount < 1}\n  - validate_constraint: {table: users, name: users_amount_check}",
+        ),
+        (
+            "set_replica_identity_index",
+            "  - set_replica_identity: {table: users, identity: index, index: users_email}",
+        ),
+    ] {
+        let lowered = compile(table.clone(), operations).expect("the plan lowers");
+        insta::assert_snapshot!(name, outline(&lowered.program));
+    }
+}
+
+#[test]
+fn what_small_operations_cannot_do_is_refused_with_the_way_out() {
+    let mut table = users();
+    table
+        .indexes
+        .push(super::plain_index("users_status", &["status".to_owned()]));
+    table.publications.push(crate::catalog::Publication {
+        name: "feed".into(),
+        columns: None,
+        filtered: false,
+    });
+    let mut all = String::new();
+    for operation in [
+        "set_comment: {table: users, trigger: gone, comment: x}",
+        "set_comment: {index: users_gone, comment: x}",
+        "set_comment: {table: users, column: emial, comment: x}",
+        "set_table_options: {table: users, set: {fill_factor: 70}}",
+        "set_table_options: {table: users, reset: [user_catalog_table]}",
+        "rename_constraint: {table: users, from: users_amuont_check, to: other}",
+        "rename_constraint: {table: users, from: users_amount_check, to: users_amount_check2}\n  - rename_index: {name: users_gone, to: x}",
+        "set_replica_identity: {table: users, identity: index, index: users_status}",
+        "set_replica_identity: {table: users, identity: index, index: gone}",
+        "set_replica_identity: {table: users, identity: nothing}",
+        "validate_constraint: {table: users, name: nothing_like_it}",
+    ] {
+        let refusals = compile(table.clone(), &format!("  - {operation}")).expect_err(operation);
+        for refusal in refusals {
+            assert!(
+                !refusal.hints.is_empty(),
+                "{operation}: {}",
+                refusal.message
+            );
+            all.push_str(&format!(
+                "{}\n    {}\n",
+                refusal.message,
+                refusal.hints.join(" ")
+            ));
+        }
+    }
+    insta::assert_snapshot!("small_refusals", all);
 }
 
 #[test]

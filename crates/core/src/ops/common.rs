@@ -30,6 +30,14 @@ pub struct ExactName {
 }
 
 impl TableRef {
+    /// The name without its schema.
+    pub fn last(&self) -> &str {
+        match self {
+            TableRef::Short(text) => text.split_once('.').map_or(text, |(_, name)| name),
+            TableRef::Exact(exact) => &exact.name,
+        }
+    }
+
     /// The full name; `schema` is the plan's.
     pub fn resolve(&self, schema: &str) -> TableName {
         match self {

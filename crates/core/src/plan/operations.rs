@@ -12,6 +12,9 @@ use crate::ops::change_type::ChangeType;
 use crate::ops::common::SqlExpr;
 use crate::ops::create_table::CreateTable;
 use crate::ops::rename_column::RenameColumn;
+use crate::ops::set_comment::SetComment;
+use crate::ops::set_replica_identity::{IdentityKind, SetReplicaIdentity};
+use crate::ops::set_table_options::SetTableOptions;
 
 /// An operation as it was read: the value, the key that names it and the
 /// mapping under that key.
@@ -68,6 +71,11 @@ pub(crate) fn check(written: &Written<'_>, source: &SourceText, out: &mut Vec<Di
         Operation::AddIndex(it) => check.add_index(it),
         Operation::AddForeignKey(it) => check.add_foreign_key(it),
         Operation::Backfill(it) => check.backfill(it),
+        Operation::SetComment(it) => check.set_comment(it),
+        Operation::SetTableOptions(it) => check.set_table_options(it),
+        Operation::SetReplicaIdentity(it) => check.set_replica_identity(it),
+        Operation::RenameConstraint(it) => check.renamed(&it.from, &it.to, "from"),
+        Operation::RenameIndex(it) => check.renamed(it.name.last(), &it.to, "name"),
         Operation::DropTable(_)
         | Operation::DropColumn(_)
         | Operation::SetNotNull(_)
@@ -77,6 +85,9 @@ pub(crate) fn check(written: &Written<'_>, source: &SourceText, out: &mut Vec<Di
         | Operation::AddCheck(_)
         | Operation::AddUnique(_)
         | Operation::DropConstraint(_)
+        | Operation::ValidateConstraint(_)
+        | Operation::SetStatistics(_)
+        | Operation::Analyze(_)
         | Operation::Sql(_) => {}
     }
 }
@@ -235,6 +246,107 @@ impl Check<'_> {
                 "expected another name",
                 "",
             );
+        }
+    }
+
+    fn renamed(&mut self, from: &str, to: &str, key: &str) {
+        if from == to {
+            let span = self.written.span(&["to"]);
+            self.report(
+                &span,
+                format!("`{key}` and `to` are the same"),
+                "expected another name",
+                "",
+            );
+        }
+    }
+
+    fn set_comment(&mut self, it: &SetComment) {
+        let whole = self.written.key.clone();
+        if it.subjects() != 1 {
+            self.report(
+                &whole,
+                match it.subjects() {
+                    0 => "it does not say what the comment is on",
+                    _ => "it names several things, and a comment is on one",
+                },
+                "expected one of table, view, materialized_view, index, sequence, type, schema",
+                "",
+            );
+            return;
+        }
+        if it.parts() > 1 {
+            self.report(
+                &whole,
+                "it names several parts of a table, and a comment is on one",
+                "expected one of column, constraint, trigger, policy",
+                "write one operation for each",
+            );
+        }
+        let columns = it.table.is_some() || it.view.is_some() || it.materialized_view.is_some();
+        for (key, given, fits) in [
+            ("column", it.column.is_some(), columns),
+            ("constraint", it.constraint.is_some(), it.table.is_some()),
+            ("trigger", it.trigger.is_some(), it.table.is_some()),
+            ("policy", it.policy.is_some(), it.table.is_some()),
+        ] {
+            if given && !fits {
+                let span = self.written.key_span(key);
+                self.report(
+                    &span,
+                    format!("a {key} belongs to a table"),
+                    "expected `table` beside it",
+                    "",
+                );
+            }
+        }
+    }
+
+    fn set_table_options(&mut self, it: &SetTableOptions) {
+        if it.set.is_empty() && it.reset.is_empty() {
+            let span = self.written.key.clone();
+            self.report(
+                &span,
+                "it sets nothing",
+                "expected `set` or `reset` with at least one parameter",
+                "",
+            );
+        }
+        for (index, name) in it.reset.iter().enumerate() {
+            if it.set.contains_key(name) {
+                let span = self.written.item(&["reset"], index);
+                self.report(
+                    &span,
+                    format!("`{name}` stands in `set` as well"),
+                    "expected one of the two",
+                    "",
+                );
+            }
+        }
+    }
+
+    fn set_replica_identity(&mut self, it: &SetReplicaIdentity) {
+        match (it.identity, &it.index) {
+            (IdentityKind::Index, None) => {
+                let span = self.written.span(&["identity"]);
+                self.report(
+                    &span,
+                    "it does not say which index",
+                    "expected `index` beside it",
+                    "",
+                );
+            }
+            (IdentityKind::Default | IdentityKind::Full | IdentityKind::Nothing, Some(_)) => {
+                let span = self.written.key_span("index");
+                self.report(
+                    &span,
+                    "`index` is used with `identity: index` only",
+                    "expected `identity: index`, or no `index`",
+                    "",
+                );
+            }
+            (IdentityKind::Index, Some(_))
+            | (IdentityKind::Default | IdentityKind::Full | IdentityKind::Nothing, None) => {}
         }
     }
 

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::object::TableSetting;
 use crate::step::{Action, Change, Mapping, Phase, Program, Rule};
 
 /// Sentences for each version.
@@ -97,6 +98,12 @@ fn breaks(change: &Change, all: &[Change]) -> Option<String> {
             "Writes to {table} that violate {} fail.",
             constraint.name
         )),
+        Change::SetTable {
+            table,
+            setting: TableSetting::RenameConstraint { from, to, .. },
+        } => Some(format!(
+            "Constraint {from} of {table} is called {to}: ON CONFLICT ON CONSTRAINT and error messages name it so."
+        )),
         Change::CreateTable { .. }
         | Change::AddColumn { .. }
         | Change::SetDefault { .. }
@@ -105,6 +112,8 @@ fn breaks(change: &Change, all: &[Change]) -> Option<String> {
         | Change::DropConstraint { .. }
         | Change::CommentOnColumn { .. }
         | Change::GrantColumn { .. }
+        | Change::SetTable { .. }
+        | Change::Object { .. }
         | Change::DropSync { .. } => None,
     }
 }

@@ -6,7 +6,8 @@
 //! are left as the step gives them; a default that is set is judged by its
 //! look (see [`Change::SetDefault`]); the position of a new column does not
 //! know of columns that were dropped before; foreign keys and indexes of a
-//! partitioned table are not copied to its partitions; and nothing of a
+//! partitioned table are not copied to its partitions; an answer about some
+//! object is not made where the object appears under another name; and nothing of a
 //! [`Sync`](crate::step::Sync) appears, whose triggers count for no
 //! comparison. A test holds each kind of change against real servers.
 //!
@@ -14,6 +15,7 @@
 //! step can run is for the database to say.
 
 mod constraint;
+mod object;
 mod rename;
 
 use super::{Catalog, Column, ColumnDef, Dependent, DependentKind, Index, ReplicaIdentity, Table};
@@ -28,13 +30,21 @@ impl Catalog {
     pub fn apply_action(&mut self, action: &Action) {
         match action {
             Action::Ddl(ddl) => ddl.changes.iter().for_each(|change| self.apply(change)),
-            Action::Concurrent(concurrent) => self.apply_concurrent(concurrent),
+            Action::Concurrent(concurrent) => {
+                self.apply_concurrent(concurrent);
+                self.forget_gone();
+            }
             Action::Sync(_) | Action::Backfill(_) | Action::Verify(_) | Action::Sql(_) => {}
         }
     }
 
     /// Applies one change.
     pub fn apply(&mut self, change: &Change) {
+        self.change(change);
+        self.forget_gone();
+    }
+
+    fn change(&mut self, change: &Change) {
         match change {
             Change::CreateTable { table } => self.create_table(table),
             Change::DropTable { table, .. } => self.drop_table(table),
@@ -97,6 +107,8 @@ impl Catalog {
                     found.grants.sort();
                 }
             }
+            Change::SetTable { table, setting } => self.set_table(table, setting),
+            Change::Object { what } => self.apply_object(what),
             Change::DropSync { sync } => {
                 for name in sync.children.iter().chain([&sync.table]) {
                     if let Some(table) = self.tables.get_mut(name) {
@@ -119,6 +131,8 @@ impl Catalog {
                     table.drop_index(name);
                 }
             }
+            // Statistics are data, not shape.
+            Concurrent::Analyze { .. } => {}
             Concurrent::Validate { table, name, .. } => {
                 for table in self.tree(table) {
                     let constraint = self

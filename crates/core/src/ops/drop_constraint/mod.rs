@@ -30,21 +30,7 @@ impl Lower for DropConstraint {
         let Some(table) = lowering.alterable(&self.table) else {
             return;
         };
-        let found = table
-            .constraints
-            .iter()
-            .find(|constraint| constraint.name == self.name)
-            .cloned();
-        let Some(constraint) = found else {
-            let names: Vec<&str> = table.constraints.iter().map(|c| c.name.as_str()).collect();
-            lowering.invalid(
-                format!("table {} has no constraint `{}`", table.name, self.name),
-                if names.is_empty() {
-                    "It has none at all.".to_owned()
-                } else {
-                    format!("It has: {}.", names.join(", "))
-                },
-            );
+        let Some(constraint) = lowering.constraint(&table, &self.name) else {
             return;
         };
         match &constraint.kind {

@@ -24,18 +24,7 @@ impl Lower for DropIndex {
 
     fn lower(&self, lowering: &mut Lowering<'_>) {
         let name = lowering.name(&self.name);
-        let found = lowering.catalog().tables.values().find_map(|table| {
-            table
-                .indexes
-                .iter()
-                .find(|index| table.name.schema == name.schema && index.name == name.name)
-                .map(|index| (table.clone(), index.clone()))
-        });
-        let Some((table, index)) = found else {
-            lowering.invalid(
-                format!("index {name} does not exist"),
-                "Check the name; an index lives in its table's schema.",
-            );
+        let Some((table, index)) = lowering.index(&self.name) else {
             return;
         };
         if let Some(constraint) = &index.constraint {

@@ -191,10 +191,23 @@ pub(super) fn columns(
                 into.add(&it.table, name, Role::Filled, span);
             }
         }
+        Operation::SetComment(it) => {
+            let on = it.table.as_ref().or(it.view.as_ref());
+            if let (Some(table), Some(column)) = (on, &it.column) {
+                into.field(table, column, Role::Key, &["column"]);
+            }
+        }
+        Operation::SetStatistics(it) => into.field(&it.table, &it.column, Role::Key, &["column"]),
         Operation::CreateTable(_)
         | Operation::DropTable(_)
         | Operation::DropIndex(_)
         | Operation::DropConstraint(_)
+        | Operation::RenameConstraint(_)
+        | Operation::ValidateConstraint(_)
+        | Operation::RenameIndex(_)
+        | Operation::Analyze(_)
+        | Operation::SetTableOptions(_)
+        | Operation::SetReplicaIdentity(_)
         | Operation::Sql(_) => {}
     }
     into.found
@@ -219,7 +232,19 @@ pub(super) fn tables(written: &Written<'_>, schema: &str) -> Vec<(TableName, Spa
         Operation::AddForeignKey(it) => &it.table,
         Operation::DropConstraint(it) => &it.table,
         Operation::Backfill(it) => &it.table,
-        Operation::DropIndex(_) | Operation::Sql(_) => return Vec::new(),
+        Operation::RenameConstraint(it) => &it.table,
+        Operation::ValidateConstraint(it) => &it.table,
+        Operation::SetStatistics(it) => &it.table,
+        Operation::Analyze(it) => &it.table,
+        Operation::SetTableOptions(it) => &it.table,
+        Operation::SetReplicaIdentity(it) => &it.table,
+        Operation::SetComment(it) => match &it.table {
+            Some(table) => table,
+            None => return Vec::new(),
+        },
+        Operation::DropIndex(_) | Operation::RenameIndex(_) | Operation::Sql(_) => {
+            return Vec::new();
+        }
     };
     let mut found = vec![(table.resolve(schema), written.span(&["table"]))];
     if let Operation::AddForeignKey(it) = written.operation {

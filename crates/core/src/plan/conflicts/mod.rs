@@ -17,6 +17,14 @@ use crate::ops::Operation;
 use crate::ops::common::SqlExpr;
 use mentions::{Mention, Role};
 
+/// A relation's name or a constraint's (of its table), or both, and the key that
+/// the name stands under.
+type Named<'a> = (
+    Option<TableName>,
+    Option<(TableName, &'a String)>,
+    &'static str,
+);
+
 const TWO_PLANS: &str = "use two plans, the second one after the first one's contract";
 
 /// Why two roles of one column do not go together, as a way out.
@@ -252,7 +260,8 @@ impl Check<'_> {
             | Operation::SetNotNull(_)
             | Operation::DropNotNull(_)
             | Operation::SetDefault(_)
-            | Operation::DropDefault(_) => true,
+            | Operation::DropDefault(_)
+            | Operation::SetComment(_) => true,
             Operation::CreateTable(_)
             | Operation::DropTable(_)
             | Operation::AddIndex(_)
@@ -261,6 +270,13 @@ impl Check<'_> {
             | Operation::AddUnique(_)
             | Operation::AddForeignKey(_)
             | Operation::DropConstraint(_)
+            | Operation::RenameConstraint(_)
+            | Operation::ValidateConstraint(_)
+            | Operation::RenameIndex(_)
+            | Operation::SetStatistics(_)
+            | Operation::Analyze(_)
+            | Operation::SetTableOptions(_)
+            | Operation::SetReplicaIdentity(_)
             | Operation::Backfill(_)
             | Operation::Sql(_) => false,
         };
@@ -280,46 +296,87 @@ impl Check<'_> {
         let mut constraints: BTreeMap<(TableName, String), Span> = BTreeMap::new();
         for (_, written) in self.operations {
             let schema = self.schema;
-            let (relation, constraint) = match written.operation {
+            let named: Vec<Named<'_>> = match written.operation {
                 Operation::AddIndex(it) => {
                     let table = it.table.resolve(schema);
-                    (Some(TableName::new(table.schema, &it.name)), None)
+                    vec![(Some(TableName::new(table.schema, &it.name)), None, "name")]
                 }
-                Operation::DropIndex(it) => (Some(it.name.resolve(schema)), None),
+                Operation::DropIndex(it) => vec![(Some(it.name.resolve(schema)), None, "name")],
+                Operation::RenameIndex(it) => {
+                    let from = it.name.resolve(schema);
+                    let to = TableName::new(&from.schema, &it.to);
+                    vec![(Some(from), None, "name"), (Some(to), None, "to")]
+                }
                 Operation::AddUnique(it) => {
                     let table = it.table.resolve(schema);
                     let index = TableName::new(table.schema.clone(), &it.name);
-                    (Some(index), Some((table, &it.name)))
+                    vec![(Some(index), Some((table, &it.name)), "name")]
                 }
-                Operation::AddCheck(it) => (None, Some((it.table.resolve(schema), &it.name))),
-                Operation::AddForeignKey(it) => (None, Some((it.table.resolve(schema), &it.name))),
-                Operation::DropConstraint(it) => (None, Some((it.table.resolve(schema), &it.name))),
-                _ => (None, None),
+                Operation::AddCheck(it) => {
+                    vec![(None, Some((it.table.resolve(schema), &it.name)), "name")]
+                }
+                Operation::AddForeignKey(it) => {
+                    vec![(None, Some((it.table.resolve(schema), &it.name)), "name")]
+                }
+                Operation::DropConstraint(it) => {
+                    vec![(None, Some((it.table.resolve(schema), &it.name)), "name")]
+                }
+                Operation::ValidateConstraint(it) => {
+                    vec![(None, Some((it.table.resolve(schema), &it.name)), "name")]
+                }
+                Operation::RenameConstraint(it) => {
+                    let table = it.table.resolve(schema);
+                    vec![
+                        (None, Some((table.clone(), &it.from)), "from"),
+                        (None, Some((table, &it.to)), "to"),
+                    ]
+                }
+                _ => Vec::new(),
             };
-            let span = written.span(&["name"]);
-            let constraint_first = constraint.and_then(|(table, name)| {
-                let key = (table, name.clone());
-                let first = constraints.get(&key).cloned();
-                constraints
-                    .entry(key.clone())
-                    .or_insert_with(|| span.clone());
-                first.map(|first| {
-                    (
-                        format!("constraint `{}` of {} is named twice", key.1, key.0),
-                        first,
-                    )
-                })
-            });
-            let relation_first = relation.and_then(|relation| {
-                let first = relations.get(&relation).cloned();
-                relations
-                    .entry(relation.clone())
-                    .or_insert_with(|| span.clone());
-                first.map(|first| (format!("index {relation} is named twice"), first))
-            });
-            if let Some((message, first)) = constraint_first.or(relation_first) {
-                self.pair(&span, message, &first, "give each a name of its own; to replace one, add the new one first and drop the old one in a later plan");
+            for (relation, constraint, key) in named {
+                let span = written.span(&[key]);
+                self.name(
+                    &span,
+                    relation,
+                    constraint,
+                    &mut relations,
+                    &mut constraints,
+                );
             }
+        }
+    }
+
+    /// One use of a name, against those before it.
+    fn name(
+        &mut self,
+        span: &Span,
+        relation: Option<TableName>,
+        constraint: Option<(TableName, &String)>,
+        relations: &mut BTreeMap<TableName, Span>,
+        constraints: &mut BTreeMap<(TableName, String), Span>,
+    ) {
+        let constraint_first = constraint.and_then(|(table, name)| {
+            let key = (table, name.clone());
+            let first = constraints.get(&key).cloned();
+            constraints
+                .entry(key.clone())
+                .or_insert_with(|| span.clone());
+            first.map(|first| {
+                (
+                    format!("constraint `{}` of {} is named twice", key.1, key.0),
+                    first,
+                )
+            })
+        });
+        let relation_first = relation.and_then(|relation| {
+            let first = relations.get(&relation).cloned();
+            relations
+                .entry(relation.clone())
+                .or_insert_with(|| span.clone());
+            first.map(|first| (format!("index {relation} is named twice"), first))
+        });
+        if let Some((message, first)) = constraint_first.or(relation_first) {
+            self.pair(span, message, &first, "give each a name of its own; to replace one, add the new one first and drop the old one in a later plan");
         }
     }
 }

@@ -8,6 +8,7 @@
 
 use crate::catalog::ConstraintKind;
 use crate::name::TableName;
+use crate::object::{Object, ObjectChange, RelationKind, TableSetting};
 use crate::step::{Action, Change, Concurrent, LockMode, Sync};
 
 /// The locks of a change, strongest per table, in the order in which they
@@ -60,7 +61,36 @@ pub fn locks(change: &Change) -> Vec<(TableName, LockMode)> {
         Change::CommentOnColumn { table, .. } => vec![(table.clone(), ShareUpdateExclusive)],
         // Since 18; before, GRANT locks no table.
         Change::GrantColumn { table, .. } => vec![(table.clone(), LockMode::AccessShare)],
+        Change::SetTable { table, setting } => {
+            let mode = match setting {
+                TableSetting::Statistics { .. } | TableSetting::Options { .. } => {
+                    ShareUpdateExclusive
+                }
+                TableSetting::ReplicaIdentity { .. } | TableSetting::RenameConstraint { .. } => {
+                    AccessExclusive
+                }
+            };
+            vec![(table.clone(), mode)]
+        }
+        Change::Object { what } => object_locks(what),
         Change::DropSync { sync } => sync_tables(sync, AccessExclusive),
+    }
+}
+
+fn object_locks(change: &ObjectChange) -> Vec<(TableName, LockMode)> {
+    match change {
+        ObjectChange::Comment { on, .. } => match on {
+            Object::Relation {
+                name,
+                kind: RelationKind::Table | RelationKind::View | RelationKind::MaterializedView,
+            } => vec![(name.clone(), LockMode::ShareUpdateExclusive)],
+            Object::Constraint { table, .. }
+            | Object::Trigger { table, .. }
+            | Object::Policy { table, .. } => vec![(table.clone(), LockMode::AccessShare)],
+            Object::Relation { .. } | Object::Schema { .. } | Object::Type { .. } => Vec::new(),
+        },
+        // Only the index itself is locked.
+        ObjectChange::RenameIndex { .. } => Vec::new(),
     }
 }
 
@@ -78,7 +108,13 @@ pub fn recurses(change: &Change) -> bool {
         | Change::AddConstraint { .. }
         | Change::DropConstraint { .. }
         | Change::DropSync { .. } => true,
-        Change::CreateTable { .. }
+        Change::SetTable { setting, .. } => match setting {
+            TableSetting::Statistics { .. } => true,
+            TableSetting::RenameConstraint { inherited, .. } => *inherited,
+            TableSetting::Options { .. } | TableSetting::ReplicaIdentity { .. } => false,
+        },
+        Change::Object { .. }
+        | Change::CreateTable { .. }
         | Change::CommentOnColumn { .. }
         | Change::GrantColumn { .. } => false,
     }
@@ -90,7 +126,9 @@ pub fn action_locks(action: &Action) -> Vec<(TableName, LockMode)> {
     let all = match action {
         Action::Ddl(ddl) => ddl.changes.iter().flat_map(locks).collect(),
         Action::Concurrent(
-            Concurrent::CreateIndex { table, .. } | Concurrent::DropIndex { table, .. },
+            Concurrent::CreateIndex { table, .. }
+            | Concurrent::DropIndex { table, .. }
+            | Concurrent::Analyze { table },
         ) => vec![(table.clone(), LockMode::ShareUpdateExclusive)],
         Action::Concurrent(Concurrent::Validate {
             table, referenced, ..

@@ -53,6 +53,7 @@ fn action_texts(action: &Action, no: u32, run: &str) -> Vec<String> {
         Action::Concurrent(Concurrent::Validate { table, name, .. }) => {
             vec![change::validate_constraint(table, name)]
         }
+        Action::Concurrent(Concurrent::Analyze { table }) => vec![change::analyze(table)],
         Action::Sync(table_sync) => {
             sync::install(table_sync, &sync::artifact(run, &table_sync.table))
         }

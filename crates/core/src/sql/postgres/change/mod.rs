@@ -4,6 +4,7 @@
 //! something else than expected must fail, not pass in silence. CASCADE is
 //! never written either.
 
+mod object;
 mod table;
 
 use super::sync;
@@ -87,6 +88,8 @@ pub fn render(change: &Change, run: &str) -> Vec<String> {
             column,
             grant,
         } => vec![grant_text(table, Some(column), grant)],
+        Change::SetTable { table, setting } => object::set_table(table, setting),
+        Change::Object { what } => object::render(what),
         Change::DropSync { sync } => sync::drop(sync, &sync::artifact(run, &sync.table)),
     }
 }
@@ -128,6 +131,11 @@ pub fn drop_index_concurrently(table: &TableName, name: &str) -> String {
 /// `VALIDATE CONSTRAINT`.
 pub fn validate_constraint(table: &TableName, name: &str) -> String {
     alter(table, &format!("VALIDATE CONSTRAINT {}", quote_ident(name)))
+}
+
+/// `ANALYZE`.
+pub fn analyze(table: &TableName) -> String {
+    format!("ANALYZE {}", quote_table(table))
 }
 
 fn alter(table: &TableName, action: &str) -> String {

@@ -1,5 +1,6 @@
 //! A whole table as statements for one transaction.
 
+use super::object::replica_identity;
 use super::{
     column_definition, comment_on_column, constraint_definition, create_index, grant_text,
 };
@@ -25,14 +26,8 @@ pub(super) fn create(table: &Table) -> Vec<String> {
             statements.push(create_index(&table.name, index));
         }
     }
-    match &table.replica_identity {
-        ReplicaIdentity::Default => {}
-        ReplicaIdentity::Nothing => statements.push(alter("REPLICA IDENTITY NOTHING")),
-        ReplicaIdentity::Full => statements.push(alter("REPLICA IDENTITY FULL")),
-        ReplicaIdentity::Index(index) => statements.push(alter(&format!(
-            "REPLICA IDENTITY USING INDEX {}",
-            quote_ident(index)
-        ))),
+    if table.replica_identity != ReplicaIdentity::Default {
+        statements.push(alter(&replica_identity(&table.replica_identity)));
     }
     if table.row_security.enabled {
         statements.push(alter("ENABLE ROW LEVEL SECURITY"));

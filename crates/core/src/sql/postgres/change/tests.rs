@@ -1,6 +1,7 @@
 use super::*;
 use crate::catalog::{Column, ReplicaIdentity, RowSecurity, Table, TableKind, TableSize};
 use crate::expr::{Expr, Volatility};
+use crate::object::{Object, ObjectChange, RelationKind, TableSetting};
 
 fn users() -> TableName {
     TableName::new("public", "users")
@@ -87,6 +88,16 @@ fn every_change_as_statements() {
         volatility: Volatility::Immutable,
     });
     positive.comment = Some("in euros, the customer's".into());
+    let set = |setting| Change::SetTable {
+        table: users(),
+        setting,
+    };
+    let comment = |on| Change::Object {
+        what: ObjectChange::Comment {
+            on,
+            comment: Some("the \\ user's".into()),
+        },
+    };
     let mut deferred = constraint("users_customer_fkey", foreign_key());
     deferred.deferrable = Some(Deferrable::InitiallyDeferred);
     let changes = vec![
@@ -173,6 +184,31 @@ fn every_change_as_statements() {
                 grantable: false,
             },
         },
+        set(TableSetting::Statistics {
+            column: "a".into(),
+            target: -1,
+        }),
+        set(TableSetting::Options {
+            set: vec![
+                ("fillfactor".into(), "70".into()),
+                ("toast.autovacuum_enabled".into(), "it's".into()),
+            ],
+            reset: vec!["parallel_workers".into()],
+        }),
+        set(TableSetting::RenameConstraint {
+            from: "a".into(),
+            to: "B \"b\"".into(),
+            inherited: false,
+        }),
+        comment(Object::Relation {
+            name: users(),
+            kind: RelationKind::MaterializedView,
+        }),
+        comment(Object::Trigger {
+            table: users(),
+            name: "T".into(),
+        }),
+        comment(Object::Schema { name: "S".into() }),
     ];
     let statements: Vec<String> = changes
         .iter()

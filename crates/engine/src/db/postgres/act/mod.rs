@@ -4,7 +4,7 @@
 //! - [`ddl`]: `Ddl` and `Sync`, under the guard, in one transaction.
 //! - [`index`]: indexes built and dropped concurrently; no transaction ties
 //!   them to their record, so the catalog is asked.
-//! - [`validate`], [`sql`]: long transactions that give way when somebody
+//! - [`validate`] (also ANALYZE), [`sql`]: long transactions that give way when somebody
 //!   waits for them.
 //!
 //! What is executed is the stored text, in both directions; an index build
@@ -104,6 +104,7 @@ pub(crate) async fn act(
         Action::Concurrent(Concurrent::Validate { table, name, .. }) => {
             validate::perform(&act, table, name, texts).await
         }
+        Action::Concurrent(Concurrent::Analyze { .. }) => validate::analyze(&act, texts).await,
         Action::Sql(text) => sql::perform(&act, &text.text).await,
         Action::Backfill(_) | Action::Verify(_) => Err(DbError::new(
             ErrorKind::Internal,

@@ -1,5 +1,6 @@
-//! `VALIDATE CONSTRAINT`: a whole scan under SHARE UPDATE EXCLUSIVE, in one
-//! transaction with its record. Doing it twice is harmless.
+//! `VALIDATE CONSTRAINT`, a whole scan, and `ANALYZE`, a sample: both under SHARE
+//! UPDATE EXCLUSIVE, in one transaction with their record. Doing them twice is
+//! harmless.
 
 use std::time::Duration;
 
@@ -23,33 +24,58 @@ pub(super) async fn perform(
     loop {
         let long = Long::open(act).await?;
         let already_done = is_valid(act, &long, table, name).await?;
-        let statements = if already_done {
-            String::new()
-        } else {
-            format!("{};\n", texts.join(";\n"))
-        };
-        // Whoever holds the lock is not hindered by our waiting for it, and
-        // an autovacuum yields after deadlock_timeout.
-        let message = format!(
-            "{}{statements}{}COMMIT",
-            fence_prologue(act.fence, &long.settings(Duration::ZERO)),
-            act.record.update(
-                act.fence.run,
-                act.no,
-                &format!("attempts = attempts + {}", gaps.attempts)
-            )
-        );
-        match long.run(act, &message).await {
-            Ok(Outcome::Done(_)) => {
-                return Ok(ActReport {
-                    attempts: gaps.attempts,
-                    already_done,
-                    ..ActReport::default()
-                });
-            }
-            Ok(Outcome::Again { blockers, gap }) => gaps.wait(blockers, gap).await?,
-            Err(error) => return Err(classify(&error, &act.doing)),
+        let texts = if already_done { &[] } else { texts };
+        if attempt(act, &long, &mut gaps, texts).await? {
+            return Ok(ActReport {
+                attempts: gaps.attempts,
+                already_done,
+                ..ActReport::default()
+            });
         }
+    }
+}
+
+/// Gathers statistics and records it.
+pub(super) async fn analyze(act: &Act<'_>, texts: &[String]) -> Result<ActReport, DbError> {
+    let mut gaps = Gaps::new(act);
+    loop {
+        let long = Long::open(act).await?;
+        if attempt(act, &long, &mut gaps, texts).await? {
+            return Ok(ActReport {
+                attempts: gaps.attempts,
+                ..ActReport::default()
+            });
+        }
+    }
+}
+
+/// One transaction with the statements and the record. `false`: it gave way,
+/// and the gap before the next try has passed.
+async fn attempt(
+    act: &Act<'_>,
+    long: &Long,
+    gaps: &mut Gaps<'_>,
+    texts: &[String],
+) -> Result<bool, DbError> {
+    let statements: String = texts.iter().map(|text| format!("{text};\n")).collect();
+    // Whoever holds the lock is not hindered by our waiting for it, and an
+    // autovacuum yields after deadlock_timeout.
+    let message = format!(
+        "{}{statements}{}COMMIT",
+        fence_prologue(act.fence, &long.settings(Duration::ZERO)),
+        act.record.update(
+            act.fence.run,
+            act.no,
+            &format!("attempts = attempts + {}", gaps.attempts)
+        )
+    );
+    match long.run(act, &message).await {
+        Ok(Outcome::Done(_)) => Ok(true),
+        Ok(Outcome::Again { blockers, gap }) => {
+            gaps.wait(blockers, gap).await?;
+            Ok(false)
+        }
+        Err(error) => Err(classify(&error, &act.doing)),
     }
 }
 

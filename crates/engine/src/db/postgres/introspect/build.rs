@@ -121,6 +121,7 @@ pub(super) fn catalog(about: &rows::Server, decoded: Decoded) -> Catalog {
         tables,
         expressions: Vec::new(),
         types: Vec::new(),
+        objects: Vec::new(),
     }
 }
 

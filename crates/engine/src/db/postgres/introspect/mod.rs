@@ -8,8 +8,8 @@
 //!    qualified. PostgreSQL's own describing functions (`pg_get_expr` and the
 //!    like) look at the present and not at the snapshot; when something is
 //!    dropped under our eyes they fail, and the whole reading is repeated.
-//! 2. The [`questions`], when there are any: parsed against
-//!    temporary tables, and always rolled back.
+//! 2. The [`questions`], when there are any: texts are parsed against
+//!    temporary tables, and always rolled back; [`objects`] are only read.
 //!
 //! No lock is held on the tables that are read, beyond the ACCESS SHARE locks
 //! that PostgreSQL's size functions take and release at once.
@@ -20,6 +20,7 @@
 
 mod build;
 mod dependents;
+mod objects;
 mod questions;
 mod rows;
 

@@ -24,7 +24,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use pontoon_core::catalog::{
-    Catalog, ExprFacts, ExpressionAnswer, Question, ServerMessage, TypeAnswer, TypeFacts,
+    Catalog, ExprFacts, ExpressionAnswer, ObjectAnswer, Question, ServerMessage, TypeAnswer,
+    TypeFacts,
 };
 use pontoon_core::expr::{Expr, ROW, Volatility};
 use pontoon_core::lex::{self, TokenKind};
@@ -33,6 +34,7 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
+use super::objects;
 use super::rows::{self, decode_one};
 use super::{InspectError, Request, server};
 
@@ -112,6 +114,7 @@ pub(super) async fn ask(
     let mut types = Vec::new();
     for (no, question) in request.questions.iter().enumerate() {
         match question {
+            Question::Object { .. } => {}
             Question::Type { text } => match type_text(text) {
                 Err(message) => _ = refused.insert(no, message),
                 Ok(()) => types.push(TypeText {
@@ -162,6 +165,7 @@ pub(super) async fn ask(
         answered = put(client, &request.schema, &Asked { shapes, types }).await?;
     }
 
+    let mut objects = objects::ask(client, &request.questions).await?;
     let mut expressions: HashMap<usize, RawExpression> = answered
         .expressions
         .into_iter()
@@ -175,6 +179,10 @@ pub(super) async fn ask(
     for (no, question) in request.questions.iter().enumerate() {
         let refused = refused.remove(&no);
         match question {
+            Question::Object { object } => catalog.objects.push(ObjectAnswer {
+                object: object.clone(),
+                facts: objects.remove(&no),
+            }),
             Question::Type { text } => catalog.types.push(TypeAnswer {
                 text: text.clone(),
                 result: match refused {
