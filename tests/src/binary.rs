@@ -68,9 +68,13 @@ impl Pontoon {
         &self.url
     }
 
-    /// Writes a file beside the plans and returns its path.
+    /// Writes a file beside the plans, in a folder where its name says so, and
+    /// returns its path.
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.directory.path().join(name);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).expect("the folder can be made");
+        }
         std::fs::write(&path, text).expect("the file can be written");
         path
     }
@@ -191,6 +195,11 @@ impl Finished {
                 self.stdout, self.stderr
             )
         })
+    }
+
+    /// Everything that it said, on both streams.
+    pub fn said(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
     }
 
     /// Fails the test with all output unless the command ended with `code`.

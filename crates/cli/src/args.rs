@@ -214,12 +214,17 @@ mod tests {
             "docs/grants.md",
             "docs/connecting.md",
             "docs/json.md",
+            "docs/plan-folders.md",
             "examples/compose/run.sh",
             "examples/ci/workflow.yaml",
+            "examples/ci/deploy.yaml",
         ] {
             let text = std::fs::read_to_string(format!("{top}/{path}")).expect("it exists");
             for line in text.lines() {
-                let line = line.trim().trim_start_matches("- run: ");
+                let line = line
+                    .trim()
+                    .trim_start_matches("- run: ")
+                    .trim_start_matches("run: ");
                 let line = line
                     .strip_prefix("docker compose run --rm pontoon ")
                     .map(|rest| format!("pontoon {rest}"))

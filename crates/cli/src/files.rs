@@ -67,6 +67,46 @@ pub(crate) fn config(plan: Option<&Path>) -> Result<Config> {
     Ok(Config::default())
 }
 
+/// The YAML files of a folder, and those of its folders that hold some, by
+/// name. Names that begin with a dot are somebody else's: an editor's copies,
+/// a file system's notes.
+pub(crate) fn folder(path: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let inside = listed(path)?;
+    let (folders, files): (Vec<PathBuf>, Vec<PathBuf>) =
+        inside.into_iter().partition(|path| path.is_dir());
+    let mut nested = Vec::new();
+    for folder in folders {
+        // One that cannot be read is nobody's business here.
+        if listed(&folder).is_ok_and(|files| files.iter().any(|path| is_yaml(path))) {
+            nested.push(folder);
+        }
+    }
+    Ok((
+        files.into_iter().filter(|path| is_yaml(path)).collect(),
+        nested,
+    ))
+}
+
+fn listed(folder: &Path) -> Result<Vec<PathBuf>> {
+    let unreadable = |error| Failure::usage(format!("read {}: {error}", folder.display()));
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        if !entry.file_name().to_string_lossy().starts_with('.') {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn is_yaml(path: &Path) -> bool {
+    path.is_file()
+        && path
+            .extension()
+            .is_some_and(|extension| extension == "yaml" || extension == "yml")
+}
+
 /// A file's text.
 pub(crate) fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).map_err(|error| {

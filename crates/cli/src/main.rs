@@ -8,6 +8,7 @@ mod display;
 mod error;
 mod exit;
 mod files;
+mod folder;
 mod holder;
 mod interrupt;
 mod output;

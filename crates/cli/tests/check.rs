@@ -98,6 +98,21 @@ fn ceilings_and_twins_are_told() {
     assert_eq!(out.matches(exceeds).count(), 2, "{out}");
     let twin = "has a twin of the same version";
     assert_eq!(out.matches(twin).count(), 1, "{out}");
+    // Of one folder, plans of one version are told, whatever their names; of two they are not.
+    let other = plan.replace("plan: p\nversion: 1", "plan: q\nversion: \"01\"");
+    std::fs::write(folder.path().join("b.yaml"), &other).expect("written");
+    let (code, out, _) = pontoon(&["check", "--force", path]);
+    assert_eq!(code, 3);
+    assert!(
+        out.contains("another plan of this folder has version 01") && out.contains("b.yaml:2:"),
+        "{out}"
+    );
+    let elsewhere = folder.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).expect("a folder");
+    std::fs::rename(folder.path().join("b.yaml"), elsewhere.join("b.yaml")).expect("moved");
+    let elsewhere = elsewhere.to_str().expect("UTF-8");
+    let (code, out, _) = pontoon(&["check", "--force", path, elsewhere]);
+    assert_eq!(code, 0, "{out}");
     let (code, out, _) = pontoon(&["check", "--force", &one]);
     assert_eq!(code, 0, "{out}");
     let (code, out, _) = pontoon(&["check", "--env", "prod", &one]);

@@ -1,10 +1,12 @@
 //! The examples and the playground: parsed, and run without containers as far as that goes.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use pontoon_sandbox::{Server, ServerSpec};
+use pontoon_sandbox::dump::{CatalogDump, DumpOptions};
+use pontoon_sandbox::{Server, ServerSpec, TestDatabase};
 use serde_json::Value;
 
 fn top() -> PathBuf {
@@ -265,9 +267,11 @@ async fn the_playgrounds_standby_streams() {
 }
 
 #[test]
-fn the_workflow_is_a_workflow() {
-    let workflow = yaml("examples/ci/workflow.yaml");
-    let jobs = workflow["jobs"].as_object().expect("is a mapping");
+fn the_workflows_are_workflows() {
+    let workflows = ["workflow", "deploy"].map(|name| yaml(&format!("examples/ci/{name}.yaml")));
+    let jobs = workflows
+        .iter()
+        .flat_map(|workflow| workflow["jobs"].as_object().expect("is a mapping"));
     for (name, job) in jobs {
         let steps = job["steps"].as_array().expect("is a list");
         for step in steps {
@@ -281,6 +285,233 @@ fn the_workflow_is_a_workflow() {
             }
         }
     }
+}
+
+/// The job of `examples/ci/deploy.yaml` on this machine: its scripts as they stand, in their order, under the conditions
+/// that the file gives. Only what the file uses of the workflow language is known.
+struct Deployment {
+    job: Value,
+    home: tempfile::TempDir,
+    url: String,
+    failed: bool,
+    /// Outcomes of steps with an id.
+    outcomes: BTreeMap<String, &'static str>,
+    /// Names of steps that ran.
+    ran: Vec<String>,
+    /// What they said.
+    log: String,
+}
+
+impl Deployment {
+    /// `application` is the script that tests the application.
+    fn new(url: String, application: &str) -> Self {
+        let home = tempfile::tempdir().expect("a directory");
+        let deployment = Self {
+            job: yaml("examples/ci/deploy.yaml")["jobs"]["deploy"].clone(),
+            home,
+            url,
+            failed: false,
+            outcomes: BTreeMap::new(),
+            ran: Vec::new(),
+            log: String::new(),
+        };
+        deployment.file("ci/test-application", application);
+        deployment.file(
+            "plans/pontoon.yaml",
+            "environments: {staging: {url_env: STAGING_DATABASE_URL}}\n",
+        );
+        deployment.file(
+            "plans/1_amounts.yaml",
+            "plan: amounts\nversion: 1\noperations:\n  - change_type: {table: items, column: amount, to: numeric, as: exact}\n",
+        );
+        deployment.file(
+            "plans/2_slugs.yaml",
+            "plan: slugs\nversion: 2\noperations:\n  - rename_column: {table: parts, from: name, to: title}\n",
+        );
+        // The first attempt to expand ends as if another process held the run.
+        let pontoon = env!("CARGO_BIN_EXE_pontoon");
+        deployment.file(
+            "bin/pontoon",
+            &format!(
+                "#!/bin/sh\ncase \"$*\" in\n*--until*) [ -e held ] || {{ touch held; exit 9; }} ;;\nesac\nexec '{pontoon}' \"$@\"\n"
+            ),
+        );
+        deployment
+    }
+
+    fn file(&self, path: &str, text: &str) {
+        let path = self.home.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("it has a folder")).expect("a folder");
+        std::fs::write(&path, text).expect("a file");
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&path, executable).expect("permissions");
+    }
+
+    fn holds(&self, condition: &str) -> bool {
+        condition.split("&&").map(str::trim).all(|term| match term {
+            "always()" => true,
+            "failure()" => self.failed,
+            "success()" => !self.failed,
+            term => {
+                let outcome = term
+                    .strip_prefix("steps.")
+                    .and_then(|term| term.split_once(".outcome == "));
+                let (id, outcome) =
+                    outcome.unwrap_or_else(|| panic!("an unknown condition: {term}"));
+                self.outcomes.get(id) == Some(&outcome.trim_matches('\''))
+            }
+        })
+    }
+
+    /// Runs the steps up to the one with this id, and without it to the end.
+    fn run(&mut self, stop: Option<&str>) {
+        let steps = self.job["steps"].as_array().expect("is a list").clone();
+        let begun = self.job["begun"].as_u64().unwrap_or(0);
+        for (index, step) in (0..)
+            .zip(&steps)
+            .skip(usize::try_from(begun).expect("it fits"))
+        {
+            let id = step["id"].as_str();
+            if stop.is_some() && id == stop {
+                self.job["begun"] = Value::from(index);
+                return;
+            }
+            let Some(script) = step["run"].as_str() else {
+                continue;
+            };
+            let outcome = if self.holds(step["if"].as_str().unwrap_or("success()")) {
+                self.ran
+                    .push(step["name"].as_str().expect("a name").to_owned());
+                match self.shell(script) {
+                    true => "success",
+                    false => "failure",
+                }
+            } else {
+                "skipped"
+            };
+            self.failed |= outcome == "failure";
+            if let Some(id) = id {
+                self.outcomes.insert(id.to_owned(), outcome);
+            }
+        }
+    }
+
+    fn shell(&mut self, script: &str) -> bool {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = Command::new("bash");
+        command
+            .args(["-e", "-c", script])
+            .current_dir(self.home.path())
+            .env(
+                "PATH",
+                format!("{}:{path}", self.home.path().join("bin").display()),
+            )
+            .env("RETRY_AFTER", "0");
+        for (name, value) in self.job["env"].as_object().expect("is a mapping") {
+            assert_eq!(
+                value.as_str(),
+                Some(format!("${{{{ secrets.{name} }}}}").as_str())
+            );
+            command.env(name, &self.url);
+        }
+        let output = command.output().expect("bash runs");
+        self.log.push_str(&format!("$ {script}\n{}", told(&output)));
+        output.status.success()
+    }
+}
+
+const DEPLOYED: &str = "
+    CREATE TABLE items (id integer PRIMARY KEY, amount integer NOT NULL);
+    INSERT INTO items SELECT g, g FROM generate_series(1, 300) g;
+    CREATE TABLE parts (id integer PRIMARY KEY, name text NOT NULL);
+    INSERT INTO parts SELECT g, 'Part ' || g FROM generate_series(1, 300) g";
+
+/// Both shapes are there while the application is tested, and only the new one afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_deployment_expands_tests_and_contracts() {
+    let database = TestDatabase::create(None).await.expect("a database");
+    let client = database.client().await.expect("a client");
+    client.batch_execute(DEPLOYED).await.expect("tables");
+    let mut deployment = Deployment::new(database.url(), "#!/bin/sh\nexit 0\n");
+    deployment.run(Some("test"));
+    assert!(
+        deployment.home.path().join("held").exists(),
+        "it tried again"
+    );
+    let both = "SELECT count(*) FROM items, parts
+                WHERE items.id = parts.id AND items.exact = items.amount AND parts.title = parts.name";
+    let row = client.query_one(both, &[]).await.expect("both shapes");
+    assert_eq!(row.get::<_, i64>(0), 300);
+    deployment.run(None);
+    assert_eq!(
+        deployment.outcomes,
+        BTreeMap::from(["expand", "test", "contract"].map(|id| (id.to_owned(), "success"))),
+        "{}",
+        deployment.log
+    );
+    assert!(!deployment.failed && !deployment.ran.iter().any(|name| name.contains("back")));
+    let row = client
+        .query_one(
+            "SELECT count(*) FROM pontoon.run WHERE state = 'completed'",
+            &[],
+        )
+        .await
+        .expect("runs");
+    assert_eq!(row.get::<_, i64>(0), 2);
+    client
+        .batch_execute("SELECT exact FROM items; SELECT title FROM parts")
+        .await
+        .expect("the new shape");
+    for old in ["SELECT amount FROM items", "SELECT name FROM parts"] {
+        assert!(client.batch_execute(old).await.is_err(), "{old}");
+    }
+    drop(client);
+    database.drop().await.expect("dropped");
+}
+
+/// When the application's tests fail, the old shape is back, with what was written meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_deployment_takes_everything_back_when_the_tests_fail() {
+    let database = TestDatabase::create(None).await.expect("a database");
+    let client = database.client().await.expect("a client");
+    client.batch_execute(DEPLOYED).await.expect("tables");
+    let options = DumpOptions::default();
+    let before = CatalogDump::take(&client, &options).await.expect("a dump");
+    let mut deployment = Deployment::new(database.url(), "#!/bin/sh\nexit 1\n");
+    deployment.run(Some("test"));
+    client
+        .batch_execute("UPDATE items SET exact = 7000 WHERE id = 7; UPDATE parts SET title = 'New' WHERE id = 7")
+        .await
+        .expect("the new version writes");
+    deployment.run(None);
+    let outcome = |id: &str| deployment.outcomes[id];
+    assert_eq!(
+        (outcome("expand"), outcome("test"), outcome("contract")),
+        ("success", "failure", "skipped"),
+        "{}",
+        deployment.log
+    );
+    assert_eq!(
+        deployment.ran[4..],
+        ["Take everything back", "Say how the database stands"]
+    );
+    let after = CatalogDump::take(&client, &options).await.expect("a dump");
+    let differences = before.differences(&after);
+    assert!(differences.is_empty(), "{differences:#?}");
+    let row = client
+        .query_one(
+            "SELECT (SELECT amount FROM items WHERE id = 7) || (SELECT name FROM parts WHERE id = 7),
+                    (SELECT count(*) FROM pontoon.run WHERE state = 'rolled_back')",
+            &[],
+        )
+        .await
+        .expect("a row");
+    assert_eq!(
+        (row.get::<_, &str>(0), row.get::<_, i64>(1)),
+        ("7000New", 2)
+    );
+    drop(client);
+    database.drop().await.expect("dropped");
 }
 
 #[test]

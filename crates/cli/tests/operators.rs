@@ -133,7 +133,13 @@ async fn from_init_to_history() {
         "{sql}"
     );
     assert_eq!(desk.json(&["status"]), serde_json::json!({"runs": []}));
-    assert_eq!(desk.json(&["history"]), serde_json::json!({"runs": []}));
+    let totals = serde_json::json!({
+        "runs": 0, "completed": 0, "rolled_back": 0, "unfinished": 0, "rows_changed": 0,
+    });
+    assert_eq!(
+        desk.json(&["history"]),
+        serde_json::json!({"runs": [], "totals": totals})
+    );
     desk.call(&["init"], 0);
     desk.call(&["init"], 0);
 
@@ -304,6 +310,30 @@ async fn a_run_is_named_by_id_beginning_or_plan() {
     desk.call(&["status", "nobody"], 2);
     desk.call(&["rollback", "names"], 0);
     assert_eq!(desk.json(&["status", "names"])["state"], "rolled_back");
+    let table = desk.call(&["history", "-v"], 0);
+    assert!(
+        table.contains("waiting at contract") && table.contains(&id),
+        "{table}"
+    );
+    desk.call(&["run", "names.yaml", "--until", "expand"], 0);
+    let table = desk.call(&["history"], 0);
+    assert!(
+        table.contains("stopped in expand") && !table.contains(&id),
+        "{table}"
+    );
+    assert!(
+        table.ends_with("3 runs: 0 completed, 2 unfinished, 1 rolled back; 100 rows changed.\n"),
+        "{table}"
+    );
+    // All that is unfinished, the newest first; then there is nothing.
+    desk.call(&["rollback", "--all", "emails"], 2);
+    let told = desk.call(&["rollback", "--all"], 0);
+    assert_eq!(told.matches("was rolled back").count(), 2, "{told}");
+    desk.call(&["rollback", "--all"], 0);
+    let runs = desk.json(&["history"]);
+    assert_eq!(runs["totals"]["rolled_back"], 3, "{runs}");
+    let taken_back = |run: usize| runs["runs"][run]["finished_at"].as_str().map(str::to_owned);
+    assert!(taken_back(0) < taken_back(2), "{runs}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

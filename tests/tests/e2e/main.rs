@@ -16,6 +16,7 @@ mod hot_rows;
 mod isolation;
 mod limits;
 mod long_steps;
+mod migrate;
 mod operations;
 mod pooler;
 mod redteam;

@@ -4,7 +4,7 @@ use pontoon_core::step::Phase;
 use pontoon_engine::db::Command;
 
 use super::PhaseName;
-use super::run::no_gate;
+use super::no_gate;
 use crate::context::Context;
 use crate::error::Result;
 

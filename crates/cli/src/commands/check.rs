@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use pontoon_core::plan::folder::version_digits;
 use pontoon_core::plan::{self, Ceilings, Config, Diagnostic, Plan};
 use serde::Serialize;
 
@@ -84,6 +85,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result {
             false => Ceilings::Hold,
         },
         seen: BTreeMap::new(),
+        versions: BTreeMap::new(),
     };
     let mut reports = Vec::new();
     let mut unreadable = None;
@@ -122,24 +124,13 @@ fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             found.push(path.clone());
             continue;
         }
-        let unreadable = |error| Failure::usage(format!("read {}: {error}", path.display()));
-        let mut inside = Vec::new();
-        for entry in std::fs::read_dir(path).map_err(unreadable)? {
-            let file = entry.map_err(unreadable)?.path();
-            let is_yaml = file
-                .extension()
-                .is_some_and(|extension| extension == "yaml" || extension == "yml");
-            if is_yaml && file.is_file() {
-                inside.push(file);
-            }
-        }
+        let (mut inside, _) = files::folder(path)?;
         if inside.is_empty() {
             return Err(Failure::usage(format!(
                 "{} holds no YAML file.",
                 path.display()
             )));
         }
-        inside.sort();
         found.append(&mut inside);
     }
     Ok(found)
@@ -150,6 +141,8 @@ struct Checker<'a> {
     ceilings: Ceilings,
     /// The files of plans by name and version.
     seen: BTreeMap<(String, String), PathBuf>,
+    /// The files of plans by folder and version.
+    versions: BTreeMap<(PathBuf, String), PathBuf>,
 }
 
 impl Checker<'_> {
@@ -177,12 +170,27 @@ impl Checker<'_> {
         Ok(report)
     }
 
-    /// Two plans of one name and version would be taken for each other.
+    /// Two plans of one name and version would be taken for each other, and
+    /// two of one version in a folder have no order.
     fn twin(&mut self, plan: &Plan, path: &Path) -> Option<Diagnostic> {
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        let version = version_digits(&plan.version).to_owned();
+        let sibling = self.versions.entry((folder, version));
+        let sibling = sibling.or_insert_with(|| path.to_owned()).clone();
         let key = (plan.plan.clone(), plan.version.clone());
         let first = self.seen.entry(key).or_insert_with(|| path.to_owned());
         if first == path {
-            return None;
+            if sibling == path {
+                return None;
+            }
+            let message = format!("another plan of this folder has version {}", plan.version);
+            return Some(
+                plan.finding("version", message)
+                    .expected(
+                        "expected a version of its own, for versions order the plans of a folder",
+                    )
+                    .note(format!("the other one is {}", sibling.display())),
+            );
         }
         let message = format!("plan `{}` has a twin of the same version", plan.plan);
         Some(

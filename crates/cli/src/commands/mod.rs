@@ -8,6 +8,7 @@ mod demo;
 mod events;
 mod history;
 mod init;
+mod migrate;
 mod pause;
 mod preview;
 mod resume;
@@ -20,8 +21,13 @@ mod unthrottle;
 mod verify;
 mod work;
 
+use std::path::Path;
+
 use clap::Subcommand;
+use pontoon_core::plan::Plan;
+use pontoon_core::step::Phase;
 use pontoon_engine::db::{self, Database, RunRecord};
+use pontoon_engine::run::RunOptions;
 use pontoon_engine::status::StatusRecord;
 
 use crate::context::Context;
@@ -37,6 +43,7 @@ pub(crate) enum Command {
     Init(init::Args),
     Preview(preview::Args),
     Run(run::Args),
+    Migrate(migrate::Args),
     Status(status::Args),
     Approve(approve::Args),
     Verify(verify::Args),
@@ -61,6 +68,7 @@ impl Command {
             Command::Init(args) => init::run(&args, context),
             Command::Preview(args) => preview::run(&args, context),
             Command::Run(args) => run::run(&args, context),
+            Command::Migrate(args) => migrate::run(&args, context),
             Command::Status(args) => status::run(&args, context),
             Command::Approve(args) => approve::run(&args, context),
             Command::Verify(args) => verify::run(&args, context),
@@ -95,6 +103,87 @@ struct Reconnect {
     reconnect_for: std::time::Duration,
 }
 
+/// How far to go with a plan, and how patiently.
+#[derive(Debug, clap::Args)]
+struct Course {
+    /// End with success in front of this gate, or after this phase
+    ///
+    /// A name that the plan has a gate for means the gate. `contract` always
+    /// means in front of contract.
+    #[arg(long, value_enum, value_name = "GATE|PHASE")]
+    until: Option<PhaseName>,
+
+    /// Approve this gate beforehand; may be repeated
+    #[arg(long, value_enum, value_name = "GATE")]
+    approve: Vec<PhaseName>,
+
+    /// Stay at gates until someone approves them
+    #[arg(long)]
+    wait_gates: bool,
+
+    #[command(flatten)]
+    reconnect: Reconnect,
+}
+
+impl Course {
+    /// The gates that are approved beforehand, all of which the plan has to
+    /// have.
+    fn approved(&self, plan: &Plan) -> Result<Vec<Phase>> {
+        let gates = gates(plan);
+        let approved: Vec<Phase> = self.approve.iter().map(|name| name.phase()).collect();
+        match approved.iter().find(|gate| !gates.contains(gate)) {
+            Some(missing) => Err(no_gate(*missing, &gates)),
+            None => Ok(approved),
+        }
+    }
+
+    /// What it means for this plan.
+    fn options(&self, plan: &Plan, approve: Vec<Phase>) -> RunOptions {
+        let (until_gate, until_phase) = match self.until.map(PhaseName::phase) {
+            None => (None, None),
+            Some(phase) if phase == Phase::Contract || gates(plan).contains(&phase) => {
+                (Some(phase), None)
+            }
+            Some(phase) => (None, Some(phase)),
+        };
+        RunOptions {
+            holder: holder::here(),
+            until_gate,
+            until_phase,
+            approve,
+            wait_gates: self.wait_gates,
+            reconnect_for: self.reconnect.reconnect_for,
+        }
+    }
+}
+
+/// The gates of a plan, by the phase that each stands before.
+fn gates(plan: &Plan) -> Vec<Phase> {
+    plan.gates.iter().map(|gate| gate.before).collect()
+}
+
+/// A gate was named that the plan does not have.
+fn no_gate(gate: Phase, gates: &[Phase]) -> Failure {
+    let failure = Failure::new(
+        Exit::Usage,
+        format!("The plan has no gate before {}.", gate.name()),
+    );
+    let names: Vec<&str> = gates.iter().map(|gate| gate.name()).collect();
+    match names.as_slice() {
+        [] => failure.hint("it has no gates and runs straight through"),
+        names => failure.hint(format!("it has a gate before {}", names.join(", "))),
+    }
+}
+
+/// A gate was named that no plan of a folder has.
+fn no_gate_in(folder: &Path, gate: Phase) -> Failure {
+    Failure::usage(format!(
+        "No plan in {} has a gate before {}.",
+        folder.display(),
+        gate.name()
+    ))
+}
+
 /// A phase, or the gate before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "snake_case")]
@@ -108,8 +197,7 @@ enum PhaseName {
 }
 
 impl PhaseName {
-    fn phase(self) -> pontoon_core::step::Phase {
-        use pontoon_core::step::Phase;
+    fn phase(self) -> Phase {
         match self {
             PhaseName::Expand => Phase::Expand,
             PhaseName::DualWrite => Phase::DualWrite,

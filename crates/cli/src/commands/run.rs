@@ -2,17 +2,15 @@
 
 use std::path::PathBuf;
 
-use pontoon_core::plan::{Ceilings, Plan};
-use pontoon_core::step::Phase;
+use pontoon_core::plan::Ceilings;
 use pontoon_engine::db::{Database, RunFilter};
-use pontoon_engine::run::{self as engine, RunOptions};
+use pontoon_engine::run as engine;
 
-use super::{PhaseName, Reconnect};
+use super::Course;
 use crate::context::Context;
-use crate::error::{Failure, Result};
-use crate::exit::Exit;
+use crate::error::Result;
 use crate::sitting::{self, Subject};
-use crate::{files, holder, interrupt, session};
+use crate::{files, interrupt, session};
 
 /// Run a plan, or go on with its unfinished run
 ///
@@ -26,23 +24,8 @@ pub(crate) struct Args {
     /// File of the plan
     plan: PathBuf,
 
-    /// End with success in front of this gate, or after this phase
-    ///
-    /// A name that the plan has a gate for means the gate. `contract` always
-    /// means in front of contract.
-    #[arg(long, value_enum, value_name = "GATE|PHASE")]
-    until: Option<PhaseName>,
-
-    /// Approve this gate beforehand; may be repeated
-    #[arg(long, value_enum, value_name = "GATE")]
-    approve: Vec<PhaseName>,
-
-    /// Stay at gates until someone approves them
-    #[arg(long)]
-    wait_gates: bool,
-
     #[command(flatten)]
-    reconnect: Reconnect,
+    course: Course,
 
     /// Let the plan pass the ceilings of pontoon.yaml
     #[arg(long)]
@@ -59,7 +42,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result {
         };
         let env = context.global.env.as_deref();
         let plan = files::effective_plan(&args.plan, &config, env, ceilings)?;
-        let options = options(args, &plan)?;
+        let options = args.course.options(&plan, args.course.approved(&plan)?);
         let plan_file = args.plan.to_string_lossy().into_owned();
         context.block_on(async {
             let db = session::database(context, Some(&args.plan))?;
@@ -81,43 +64,6 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result {
             .await
         })
     })
-}
-
-/// What the arguments mean for this plan.
-fn options(args: &Args, plan: &Plan) -> Result<RunOptions> {
-    let gates: Vec<Phase> = plan.gates.iter().map(|gate| gate.before).collect();
-    let approve: Vec<Phase> = args.approve.iter().map(|name| name.phase()).collect();
-    for gate in &approve {
-        if !gates.contains(gate) {
-            return Err(no_gate(*gate, &gates));
-        }
-    }
-    let (until_gate, until_phase) = match args.until.map(PhaseName::phase) {
-        None => (None, None),
-        Some(phase) if phase == Phase::Contract || gates.contains(&phase) => (Some(phase), None),
-        Some(phase) => (None, Some(phase)),
-    };
-    Ok(RunOptions {
-        holder: holder::here(),
-        until_gate,
-        until_phase,
-        approve,
-        wait_gates: args.wait_gates,
-        reconnect_for: args.reconnect.reconnect_for,
-    })
-}
-
-/// A gate was named that the plan does not have.
-pub(super) fn no_gate(gate: Phase, gates: &[Phase]) -> Failure {
-    let failure = Failure::new(
-        Exit::Usage,
-        format!("The plan has no gate before {}.", gate.name()),
-    );
-    let names: Vec<&str> = gates.iter().map(|gate| gate.name()).collect();
-    match names.as_slice() {
-        [] => failure.hint("it has no gates and runs straight through"),
-        names => failure.hint(format!("it has a gate before {}", names.join(", "))),
-    }
 }
 
 /// The same command again, without what is for one sitting only.

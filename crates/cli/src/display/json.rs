@@ -60,6 +60,30 @@ fn status_line(status: &StatusRecord) -> StatusLine<'_> {
     }
 }
 
+/// A line about something beside a run.
+#[derive(Serialize)]
+pub(crate) struct Line<T> {
+    v: u32,
+    at: String,
+    run: Option<Uuid>,
+    event: &'static str,
+    #[serde(flatten)]
+    body: T,
+}
+
+impl<T: Serialize> Line<T> {
+    /// The line of this moment.
+    pub(crate) fn new(event: &'static str, run: Option<Uuid>, body: T) -> Self {
+        Self {
+            v: EVENT_VERSION,
+            at: super::now(),
+            run,
+            event,
+            body,
+        }
+    }
+}
+
 /// The last line.
 #[derive(Serialize)]
 pub(crate) struct Exit {

@@ -4,6 +4,7 @@
 //! thread of its own behind an unbounded queue, so that a slow terminal never
 //! holds up a batch; the engine already limits how often progress is told.
 
+mod history;
 mod json;
 mod plain;
 mod status;
@@ -20,7 +21,8 @@ use uuid::Uuid;
 
 use crate::output::Output;
 
-pub(crate) use json::Exit as ExitRecord;
+pub(crate) use history::{Columns, Totals, folder as folder_table, runs as history_table};
+pub(crate) use json::{Exit as ExitRecord, Line};
 pub(crate) use status::{one as one_status, settings as settings_table, table as status_table};
 
 /// How often a view may freshen what moves by itself, such as clocks.

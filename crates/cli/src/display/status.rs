@@ -293,10 +293,10 @@ pub(crate) fn settings(settings: &[Effective]) -> String {
 
 /// A table of words in columns, without lines, that never wraps: its cells
 /// are meant to be copied.
-fn plain_table<const N: usize>(header: [&str; N]) -> Table {
+pub(super) fn plain_table<'a>(header: impl IntoIterator<Item = &'a str>) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(header);
+    table.set_header(header.into_iter().collect::<Vec<_>>());
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
@@ -309,7 +309,7 @@ fn right(table: &mut Table, index: usize) {
     }
 }
 
-fn finished(table: &Table) -> String {
+pub(super) fn finished(table: &Table) -> String {
     format!("{}\n", table.trim_fmt())
 }
 
@@ -319,7 +319,7 @@ fn minute(at: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use pontoon_engine::db::{Hold, LiveSetting, StoredError};
@@ -328,15 +328,17 @@ mod tests {
 
     use super::*;
 
-    fn record() -> StatusRecord {
+    pub(in super::super) fn record() -> StatusRecord {
         StatusRecord {
             schema: 1,
             run: Uuid::from_u128(0x0193_5c1e_9a40_7000_8000_0000_0000_0001),
             plan: "users_email_normalized".into(),
             version: "20261120101500".into(),
+            issue: None,
             database: "shop".into(),
             state: "running",
             phase: "backfill",
+            standing: "running".into(),
             gate: None,
             waiting_for: Some("replication_lag 12.4s (standby eu-2) >= 10s".into()),
             reason: None,

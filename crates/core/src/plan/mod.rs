@@ -14,6 +14,7 @@ pub mod config;
 mod conflicts;
 mod diagnostic;
 pub mod file;
+pub mod folder;
 mod formats;
 mod hash;
 mod load;

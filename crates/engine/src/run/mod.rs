@@ -9,6 +9,7 @@
 
 mod api;
 mod drive;
+mod history;
 mod lease;
 mod observe;
 mod positions;
@@ -32,6 +33,7 @@ use drive::Purpose;
 use start::Found;
 
 pub use api::{Ending, RunError, RunOptions, Sitting, WorkOptions};
+pub use history::history;
 pub use reach::while_it_answers;
 pub use work::work;
 

@@ -27,6 +27,7 @@ use figures::{backfill, locks, step_status, verify};
 use words::{next, reason, shown_state, waiting_for};
 
 pub use words::shell_word;
+pub(crate) use words::state_words;
 
 /// The version of the JSON form.
 pub const STATUS_SCHEMA: u32 = 1;
@@ -42,12 +43,17 @@ pub struct StatusRecord {
     pub plan: String,
     /// The plan's version.
     pub version: String,
+    /// The ticket that the plan belongs to.
+    pub issue: Option<String>,
     /// The database's name.
     pub database: String,
     /// [`RunState::name`].
     pub state: &'static str,
     /// [`Phase::name`].
     pub phase: &'static str,
+    /// State and place in a few words, for tables.
+    #[serde(skip)]
+    pub standing: String,
     /// The gate at which the run stands.
     pub gate: Option<&'static str>,
     /// What has to happen before it goes on, as a fragment without a period.
@@ -233,9 +239,11 @@ impl StatusRecord {
             run: run.new.id,
             plan: run.new.plan.clone(),
             version: run.new.version.clone(),
+            issue: run.new.issue.clone(),
             database: run.database.clone(),
             state: shown_state(run).name(),
             phase: run.phase.name(),
+            standing: state_words(run),
             gate: gate.map(Phase::name),
             waiting_for: waiting_for(run, gate, old_writes),
             reason: reason(run, gate),

@@ -159,6 +159,17 @@ pub(super) fn next(
     }
 }
 
+/// A state in a few words for a table: `waiting at contract`, `stopped in
+/// backfill` for a run that would go on if a process held it.
+pub(crate) fn state_words(run: &RunRecord) -> String {
+    let state = shown_state(run);
+    match (state, run.gate, &run.holder) {
+        (RunState::Waiting, Some(gate), _) => format!("waiting at {}", gate.name()),
+        (RunState::Running, _, None) => format!("stopped in {}", run.phase.name()),
+        _ => state.name().replace('_', " "),
+    }
+}
+
 /// A word as a POSIX shell reads it.
 pub fn shell_word(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
