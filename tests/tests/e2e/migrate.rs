@@ -590,11 +590,100 @@ async fn one_at_a_time_and_interrupted() {
         })
         .await;
 
+        // Between two plans, too.
+        desk.plan("3", "3", "amounts", "", FIRST);
+        let mut between = desk.0.pontoon.spawn_with(
+            &["migrate", "plans"],
+            &[("PONTOON_FAILPOINT", "stop:lease.release")],
+        );
+        assert!(
+            between.stopped().await,
+            "it stops at the end of the second plan"
+        );
+        between.signal(nix::sys::signal::Signal::SIGTERM);
+        between.signal(nix::sys::signal::Signal::SIGCONT);
+        let (ended, _) = between.wait().await;
+        assert_says(&ended.expect(6).said(), &["Interrupted between two plans."]);
+        assert_eq!(
+            desk.history().await,
+            ["1 notes completed", "2 slugs completed"]
+        );
+        desk.migrate(&["--until", "expand"], 0).await;
+
         // Paused by an operator, it stays so.
         desk.0.pontoon.call(&["pause"]).await.expect(0);
         assert_says(&desk.migrate(&[], 11).await, &["pontoon resume"]);
         desk.0.pontoon.call(&["resume"]).await.expect(0);
         desk.migrate(&[], 0).await;
+        desk.0.clean().await;
+        desk.0.end().await;
+    }
+}
+
+/// Brought to one gate, two plans would meet on one table; a name has one run.
+#[tokio::test(flavor = "multi_thread")]
+async fn plans_that_would_harm_each_other_are_refused_before_they_begin() {
+    for version in super::versions() {
+        let desk = Desk::new(version).await;
+        let gated = "gates: [{before: contract}]";
+        let twice =
+            "{add_column: {table: items, column: {name: twice, type: integer}, up: amount * 2}}";
+        desk.plan("1", "1", "amounts", gated, FIRST);
+        desk.plan("2", "2", "twice", gated, twice);
+        let said = desk.migrate(&["--until", "contract"], 4).await;
+        assert_says(
+            &said,
+            &[
+                "Plan 2 of 2: version 2, twice",
+                "wo shapes of public.items are kept in step already, by run",
+                "plan amounts, version 1, which is stopped in verify",
+            ],
+        );
+        assert_eq!(desk.history().await, ["1 amounts running"]);
+        // The other way round: the trigger would read a column that is gone.
+        desk.plan(
+            "2",
+            "2",
+            "gone",
+            gated,
+            "{drop_column: {table: items, column: note}}",
+        );
+        let said = desk.migrate(&["--until", "contract"], 4).await;
+        assert_says(&said, &["takes columns away from public.items"]);
+        // What harms nobody goes on beside it, and so does the next plan.
+        desk.plan(
+            "2",
+            "2",
+            "notes",
+            "",
+            "{set_default: {table: items, column: note, default: \"''\"}}",
+        );
+        desk.plan("3", "3", "twice", gated, &twice.replace("amount", "exact"));
+        desk.migrate(&["--until", "contract"], 4).await;
+        assert_eq!(
+            desk.history().await,
+            ["1 amounts running", "2 notes completed"]
+        );
+        let said = desk.migrate(&["--approve", "contract"], 0).await;
+        assert_says(&said, &["2 plans of plans are applied."]);
+        let wrong = "SELECT count(*) FROM items WHERE twice IS DISTINCT FROM 2 * id";
+        assert_eq!(desk.0.text(wrong).await, "0");
+
+        // Two versions of one name follow each other, and are not run at once.
+        desk.plan("4", "4", "slugs", gated, SECOND);
+        desk.plan(
+            "5",
+            "5",
+            "slugs",
+            "",
+            "{set_default: {table: items, column: note, default: \"'-'\"}}",
+        );
+        let said = desk.migrate(&["--until", "contract"], 4).await;
+        assert_says(
+            &said,
+            &["Version 4 of plan slugs is stopped in verify; version 5 cannot begin"],
+        );
+        desk.migrate(&["--approve", "contract"], 0).await;
         desk.0.clean().await;
         desk.0.end().await;
     }

@@ -11,6 +11,7 @@ mod api;
 mod drive;
 mod history;
 mod lease;
+mod neighbours;
 mod observe;
 mod positions;
 mod reach;

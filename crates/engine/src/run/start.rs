@@ -4,7 +4,7 @@ use pontoon_core::catalog::Catalog;
 use pontoon_core::lower::{self, Lowered, Refusal, RefusalKind};
 use pontoon_core::plan::{self, Plan};
 use pontoon_core::sql::postgres::locks::action_locks;
-use pontoon_core::step::{Action, LockMode, Step};
+use pontoon_core::step::{Action, LockMode, Program, Step};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -13,6 +13,7 @@ use crate::event::{Event, Sink};
 use crate::failpoint;
 
 use super::api::RunError;
+use super::neighbours;
 
 /// What `run` found.
 #[derive(Debug)]
@@ -40,6 +41,7 @@ pub(crate) async fn compile<D: Database>(
     let lowered =
         lower::lower(plan, &catalog).map_err(|refusals| RunError::Refused { refusals })?;
     spare_readers(db, plan, &lowered.program.steps).await?;
+    spare_neighbours(db, plan, &lowered.program).await?;
     Ok((catalog, lowered))
 }
 
@@ -72,6 +74,24 @@ async fn spare_readers<D: Database>(db: &D, plan: &Plan, steps: &[Step]) -> Resu
             ],
         }],
     })
+}
+
+/// Runs that are under way on the same tables go first, where both would harm
+/// each other.
+async fn spare_neighbours<D: Database>(
+    db: &D,
+    plan: &Plan,
+    program: &Program,
+) -> Result<(), RunError> {
+    let mut others = db.runs(&RunFilter::Unfinished).await?;
+    // Its own unfinished run is found before anything is compiled, or is
+    // another process's, which the store tells.
+    others.retain(|run| run.new.plan != plan.plan);
+    let refusals = neighbours::refusals(program, &others);
+    match refusals.is_empty() {
+        true => Ok(()),
+        false => Err(RunError::Refused { refusals }),
+    }
 }
 
 /// The unfinished run of the plan, or a new one.
