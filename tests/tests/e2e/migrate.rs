@@ -592,7 +592,7 @@ async fn one_at_a_time_and_interrupted() {
 
         // Between two plans, too.
         desk.plan("3", "3", "amounts", "", FIRST);
-        let mut between = desk.0.pontoon.spawn_with(
+        let between = desk.0.pontoon.spawn_with(
             &["migrate", "plans"],
             &[("PONTOON_FAILPOINT", "stop:lease.release")],
         );

@@ -1,13 +1,14 @@
 //! `pontoon migrate`.
 
+mod preview;
+
 use std::path::PathBuf;
 
-use pontoon_core::plan::folder::{Fate, KnownRun, Standing, Survey, compare_versions};
+use pontoon_core::plan::folder::{Entry, Fate, KnownRun, Standing, Survey};
 use pontoon_core::plan::{Ceilings, Plan};
-use pontoon_core::preview::Preview;
 use pontoon_core::step::Phase;
 use pontoon_engine::db::Database;
-use pontoon_engine::run::{self as engine, RunError};
+use pontoon_engine::run as engine;
 use pontoon_engine::status::shell_word;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +16,7 @@ use uuid::Uuid;
 
 use super::{Course, gates, no_gate_in};
 use crate::context::Context;
-use crate::display::{self, Line};
+use crate::display::Line;
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
 use crate::folder::{self, Folder};
@@ -165,19 +166,23 @@ impl<'a> Migration<'a> {
         told: &mut Told,
         cancel: &CancellationToken,
     ) -> Result {
-        let (mut done, mut completed): (Vec<usize>, u64) = (Vec::new(), 0);
+        let mut done: Vec<usize> = Vec::new();
         let mut of = None;
         loop {
             // What is known is looked at anew each time: a plan may take days,
             // and others work in the same database.
-            let (known, survey) = self.look(db, cancel).await?;
+            let looked = self.look(db, cancel).await;
+            let (known, survey) = looked.map_err(|failure| match failure.exit {
+                Exit::Unreachable | Exit::Interrupted => failure.command(self.again.clone()),
+                _ => failure,
+            })?;
             let due = self.due(&survey, &done)?;
             if of.is_none() {
                 self.tell_plans(&survey, &known);
             }
             let of = *of.get_or_insert(due.len());
             let Some((index, plan)) = due.first() else {
-                self.tell_end(&survey, completed, done.len() as u64);
+                self.tell_end(&survey, &done);
                 return Ok(Exit::Done);
             };
             let standing = survey
@@ -196,13 +201,12 @@ impl<'a> Migration<'a> {
             match self.sit(db, &turn, &known, told, cancel).await {
                 Ok(Exit::Done) => {}
                 Ok(exit) => {
-                    self.context.output.note(&left);
+                    if !left.is_empty() {
+                        self.context.output.note(&left);
+                    }
                     return Ok(exit);
                 }
                 Err(failure) => return Err(self.placed(failure, &turn, &left)),
-            }
-            if told.state.as_deref() == Some("completed") {
-                completed += 1;
             }
             done.push(*index);
             if cancel.is_cancelled() && due.len() > 1 {
@@ -339,160 +343,49 @@ impl<'a> Migration<'a> {
         }
     }
 
-    fn tell_end(&self, survey: &Survey, completed: u64, done: u64) {
+    /// What has become of the plans of this command, when none of them has
+    /// stopped the others.
+    fn tell_end(&self, survey: &Survey, done: &[usize]) {
         let path = self.folder.path.display();
-        let plans = |number: u64| match number {
-            1 => "1 plan".to_owned(),
-            number => words::counted(number, "plan"),
-        };
-        let verb = |number: u64| if number == 1 { "is" } else { "are" };
-        let left = survey
-            .entries
-            .iter()
-            .filter(|entry| !matches!(entry.standing, Standing::Applied(_)))
-            .count() as u64;
-        let text = match (done, completed, left) {
-            (0, _, 0) => format!(
-                "There is nothing to do: all {} in {path} {} applied.",
-                plans(survey.entries.len() as u64),
-                verb(survey.entries.len() as u64)
-            ),
-            (0, _, left) => format!(
-                "There is nothing to do; {} above that version {} left.",
-                plans(left),
-                verb(left)
-            ),
-            (done, completed, _) if done == completed => {
-                format!("{} of {path} {} applied.", plans(done), verb(done))
-            }
-            (done, completed, _) => format!(
-                "Of {}, {} {} applied; the others stand where --until asked.",
-                plans(done),
-                words::count(completed),
-                verb(completed)
-            ),
-        };
-        self.context.output.note(&text);
-    }
-
-    /// Shows what would be run, and what each plan would do.
-    async fn preview<D: Database>(&self, db: &D, cancel: &CancellationToken) -> Result {
-        let output = &self.context.output;
-        let (known, survey) = self.look(db, cancel).await?;
-        let due = self.due(&survey, &[])?;
-        self.tell_plans(&survey, &known);
-        if !output.is_json() {
-            output.text(&display::folder_table(&self.folder.rows(&survey, &known)));
-            self.tell_elsewhere(&survey, &known);
-            if due.is_empty() {
-                self.tell_end(&survey, 0, 0);
-            }
-        }
-        for (place, (index, plan)) in due.iter().enumerate() {
-            let standing = survey
+        let count = |is_wanted: &dyn Fn(&Entry) -> bool| {
+            survey
                 .entries
                 .iter()
-                .find(|entry| entry.plan == *index)
-                .map_or(Standing::Pending(None), |entry| entry.standing);
-            let turn = Turn {
-                index: *index,
-                plan,
-                standing,
-                no: place + 1,
-                of: due.len(),
-            };
-            self.preview_one(db, &turn, &known, cancel).await?;
-        }
-        if !output.is_json() && !due.is_empty() {
-            output.note("Nothing was changed.");
-        }
-        Ok(Exit::Done)
-    }
-
-    async fn preview_one<D: Database>(
-        &self,
-        db: &D,
-        turn: &Turn<'_>,
-        known: &[KnownRun],
-        cancel: &CancellationToken,
-    ) -> Result<()> {
-        let output = &self.context.output;
-        let title = turn.title(&self.folder);
-        let entry = self.folder.entry(turn.index);
-        let line = |run: Option<Uuid>, body: serde_json::Value| {
-            let mut whole =
-                json!({"version": entry.version, "plan": entry.plan, "file": entry.file});
-            if let (Some(whole), serde_json::Value::Object(body)) = (whole.as_object_mut(), body) {
-                whole.extend(body);
-            }
-            output.json(&Line::new("preview", run, whole));
+                .filter(|entry| is_wanted(entry))
+                .count() as u64
         };
-        if let Standing::Unfinished(run) = turn.standing {
-            let run = &known[run];
-            if output.is_json() {
-                line(
-                    Uuid::try_parse(&run.run).ok(),
-                    json!({"preview": null, "state": run.state}),
-                );
-            } else {
-                output.line(&format!(
-                    "\n{} Run {} of it is {}, and goes on.",
-                    words::sentence(&title),
-                    run.run,
-                    run.state
-                ));
+        let is_applied = |entry: &Entry| matches!(entry.standing, Standing::Applied(_));
+        let all = survey.entries.len() as u64;
+        let left = count(&|entry| !is_applied(entry));
+        let applied = count(&|entry| is_applied(entry) && done.contains(&entry.plan));
+        let done = done.len() as u64;
+        let plans = |number: u64| {
+            let verb = if number == 1 { "is" } else { "are" };
+            (words::counted(number, "plan"), verb)
+        };
+        let text = match (done, left) {
+            (0, 0) => {
+                let (plans, verb) = plans(all);
+                format!("There is nothing to do: all {plans} in {path} {verb} applied.")
             }
-            return Ok(());
-        }
-        let compiled = sitting::before(cancel, async { Ok(engine::compile(db, turn.plan).await) });
-        match compiled.await? {
-            Ok((catalog, lowered)) => {
-                let preview = Preview::new(turn.plan, &catalog, &lowered);
-                if output.is_json() {
-                    line(None, json!({"preview": preview, "state": "pending"}));
-                } else {
-                    output.line(&format!("\n{}\n", words::sentence(&title)));
-                    output.text(&preview.render());
-                }
-                Ok(())
+            (0, left) => {
+                let (plans, verb) = plans(left);
+                format!("There is nothing to do; {plans} above that version {verb} left.")
             }
-            // It may need what the plans before it make.
-            Err(refused @ RunError::Refused { .. }) if turn.no > 1 => {
-                let failure = Failure::from(refused);
-                if output.is_json() {
-                    let error = failure.record();
-                    line(
-                        None,
-                        json!({"preview": null, "state": "pending", "refused": error}),
-                    );
-                } else {
-                    output.line(&format!(
-                        "\n{} It cannot be shown before the plans above it are applied; as the database stands:",
-                        words::sentence(&title)
-                    ));
-                    for detail in &failure.details {
-                        output.line(&format!("  {detail}"));
-                    }
-                }
-                Ok(())
+            (done, _) if done == applied => {
+                let (plans, verb) = plans(done);
+                format!("{plans} of {path} {verb} applied.")
             }
-            Err(error) => Err(self.placed(error.into(), turn, "")),
-        }
-    }
-
-    fn tell_elsewhere(&self, survey: &Survey, known: &[KnownRun]) {
-        let mut runs: Vec<&KnownRun> = survey.elsewhere.iter().map(|run| &known[*run]).collect();
-        runs.sort_by(|one, other| compare_versions(&one.version, &other.version));
-        let names: Vec<String> = runs
-            .iter()
-            .map(|run| format!("{} ({})", run.version, run.plan))
-            .collect();
-        if !names.is_empty() {
-            self.context.output.note(&format!(
-                "Applied, and not in this folder: {}.",
-                names.join(", ")
-            ));
-        }
+            (done, _) => {
+                let verb = plans(applied).1;
+                format!(
+                    "Of {}, {} {verb} applied; the others stand where --until asked.",
+                    plans(done).0,
+                    words::count(applied)
+                )
+            }
+        };
+        self.context.output.note(&text);
     }
 }
 
