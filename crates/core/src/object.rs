@@ -18,6 +18,16 @@ pub enum Object {
         /// Its name.
         name: String,
     },
+    /// An extension.
+    Extension {
+        /// Its name.
+        name: String,
+    },
+    /// A role.
+    Role {
+        /// Its name.
+        name: String,
+    },
     /// A type: an enum, a domain, a composite type.
     Type {
         /// Schema and name.
@@ -67,6 +77,8 @@ pub enum RelationKind {
     Index,
     /// A sequence.
     Sequence,
+    /// Whatever it is: to look whether a name is free.
+    Any,
 }
 
 impl RelationKind {
@@ -78,6 +90,7 @@ impl RelationKind {
             RelationKind::MaterializedView => "materialized view",
             RelationKind::Index => "index",
             RelationKind::Sequence => "sequence",
+            RelationKind::Any => "relation",
         }
     }
 
@@ -89,6 +102,7 @@ impl RelationKind {
             RelationKind::MaterializedView => relkind == 'm',
             RelationKind::Index => matches!(relkind, 'i' | 'I'),
             RelationKind::Sequence => relkind == 'S',
+            RelationKind::Any => true,
         }
     }
 }
@@ -98,6 +112,8 @@ impl std::fmt::Display for Object {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Object::Schema { name } => write!(f, "schema {name}"),
+            Object::Extension { name } => write!(f, "extension {name}"),
+            Object::Role { name } => write!(f, "role {name}"),
             Object::Type { name } => write!(f, "type {name}"),
             Object::Relation { name, kind } => write!(f, "{} {name}", kind.words()),
             Object::Constraint { table, name } => write!(f, "constraint {name} of {table}"),
@@ -125,6 +141,25 @@ pub struct ObjectFacts {
     pub options: Vec<String>,
     /// Grants, those of the owner left out.
     pub grants: Vec<Grant>,
+    /// An enum's labels, in their order.
+    pub labels: Vec<String>,
+    /// A view's query, as the server writes it.
+    pub definition: Option<String>,
+    /// What is special to an extension.
+    pub extension: Option<ExtensionFacts>,
+}
+
+/// An extension that the server could install, or has installed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtensionFacts {
+    /// The version that is installed.
+    pub installed: Option<String>,
+    /// Where it is installed.
+    pub schema: Option<String>,
+    /// The schema that it insists on.
+    pub fixed_schema: Option<String>,
+    /// The versions that can be installed.
+    pub available: Vec<String>,
 }
 
 /// What happens to something.
@@ -147,6 +182,96 @@ pub enum ObjectChange {
         /// The name afterwards.
         to: String,
     },
+    /// `CREATE SCHEMA`.
+    CreateSchema {
+        /// Its name.
+        name: String,
+    },
+    /// `DROP SCHEMA`, without CASCADE.
+    DropSchema {
+        /// Its name.
+        name: String,
+    },
+    /// `CREATE TYPE … AS ENUM`.
+    CreateEnum {
+        /// Its name.
+        name: TableName,
+        /// In their order.
+        labels: Vec<String>,
+    },
+    /// `DROP TYPE`, without CASCADE.
+    DropType {
+        /// Its name.
+        name: TableName,
+    },
+    /// `ALTER TYPE … ADD VALUE`.
+    AddEnumValue {
+        /// The enum.
+        name: TableName,
+        /// The new label.
+        value: String,
+        /// Beside which label, when not at the end.
+        place: Option<Place>,
+    },
+    /// `ALTER TYPE … RENAME VALUE`.
+    RenameEnumValue {
+        /// The enum.
+        name: TableName,
+        /// The present label.
+        from: String,
+        /// The label afterwards.
+        to: String,
+    },
+    /// `CREATE VIEW`, or `CREATE OR REPLACE VIEW`.
+    CreateView {
+        /// Its name.
+        name: TableName,
+        /// One SELECT.
+        query: String,
+        /// The schema in which names without one are looked up, after
+        /// `pg_catalog`; `None` for a text that has them all.
+        schema: Option<String>,
+        /// Its options, as `security_barrier=true`.
+        options: Vec<String>,
+        /// There is one of that name, which is replaced.
+        replace: bool,
+        /// Columns that it has besides those of the one that it replaces, with
+        /// their types.
+        more_columns: Vec<(String, String)>,
+        /// Whose it becomes; `None`: ours, or whose it was.
+        owner: Option<String>,
+    },
+    /// `DROP VIEW`, without CASCADE.
+    DropView {
+        /// Its name.
+        name: TableName,
+    },
+    /// `GRANT`.
+    Grant {
+        /// On what.
+        on: Object,
+        /// Who gets what.
+        grant: Grant,
+    },
+    /// `REVOKE`.
+    Revoke {
+        /// On what.
+        on: Object,
+        /// On a column of it.
+        column: Option<String>,
+        /// Who loses what; with `grantable` only the right to hand it on.
+        grant: Grant,
+    },
+}
+
+/// The place of a new enum label.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// Before this label.
+    Before(String),
+    /// After this label.
+    After(String),
 }
 
 /// A setting of a table that changes neither its columns nor its rows.

@@ -98,6 +98,8 @@ pub enum Action {
     Verify(Verify),
     /// A person's own SQL.
     Sql(SqlText),
+    /// Waits for a condition of the plan.
+    Wait(Wait),
 }
 
 impl Action {
@@ -110,6 +112,7 @@ impl Action {
             Action::Backfill(_) => "backfill",
             Action::Verify(_) => "verify",
             Action::Sql(_) => "sql",
+            Action::Wait(_) => "wait",
         }
     }
 }
@@ -290,6 +293,13 @@ pub enum Concurrent {
         /// The referenced table of a foreign key.
         referenced: Option<TableName>,
     },
+    /// `REINDEX INDEX CONCURRENTLY`.
+    Reindex {
+        /// The table.
+        table: TableName,
+        /// The index's name, in the table's schema.
+        name: String,
+    },
     /// `ANALYZE`: a sample of the table and of all its partitions.
     Analyze {
         /// The table.
@@ -452,6 +462,19 @@ pub struct Verify {
 pub struct SqlText {
     /// One or more statements.
     pub text: String,
+}
+
+/// A condition that has to become true before the run goes on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Wait {
+    /// One SELECT that gives one boolean.
+    pub query: String,
+    /// Where names without a schema are looked up, after `pg_catalog`.
+    pub schema: String,
+    /// Milliseconds after which one sitting gives up.
+    pub timeout_ms: u64,
+    /// Milliseconds between two looks.
+    pub every_ms: u64,
 }
 
 /// The lock modes of PostgreSQL, weakest first.

@@ -1,6 +1,8 @@
 //! What `Catalog::apply` makes of a change is what a real server makes of it.
 //! `PONTOON_TEST_VERSIONS` chooses which.
 
+use std::collections::BTreeSet;
+
 use pontoon_core::catalog::{
     Catalog, Column, ColumnDef, Constraint, ConstraintKind, Dependent, DependentKind, Grant, Index,
     IndexKey, Partitioning, Question, ReferentialAction, ReplicaIdentity, RowSecurity, Table,
@@ -8,7 +10,7 @@ use pontoon_core::catalog::{
 };
 use pontoon_core::expr::{Expr, Volatility};
 use pontoon_core::name::TableName;
-use pontoon_core::object::{Object, ObjectChange, RelationKind, TableSetting};
+use pontoon_core::object::{Object, ObjectChange, Place, RelationKind, TableSetting};
 use pontoon_core::step::{Action, Change, Concurrent, Conditions, Ddl, Sync};
 use pontoon_engine::db::postgres::introspect::{Request, read};
 use pontoon_sandbox::{TestDatabase, test_versions};
@@ -34,6 +36,8 @@ CREATE TABLE refers (t_id int CONSTRAINT refers_fk REFERENCES t (id));
 CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
 CREATE TRIGGER t_touch BEFORE UPDATE OF a ON t FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER "!pontoon_1" BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE VIEW v AS SELECT 1 AS one;
+CREATE VIEW over_users AS SELECT code FROM users;
 CREATE TABLE base (a int, b int);
 CREATE TABLE derived (extra int) INHERITS (base);
 CREATE TABLE parts (id int, v int) PARTITION BY RANGE (id);
@@ -262,15 +266,70 @@ fn comment(on: Object) -> Action {
     })
 }
 
+fn add_label(value: &str, place: Option<Place>) -> Action {
+    object(ObjectChange::AddEnumValue {
+        name: TableName::new("made", "mood"),
+        value: value.into(),
+        place,
+    })
+}
+
+fn view(name: &str, replace: bool, more: &[(&str, &str)]) -> Action {
+    object(ObjectChange::CreateView {
+        name: public(name),
+        query: String::new(),
+        schema: None,
+        options: vec!["security_barrier=true".into()],
+        replace,
+        more_columns: more.iter().map(|(a, b)| (text(a), text(b))).collect(),
+        owner: None,
+    })
+}
+
+/// Revoked or granted, to whom, what, and with the right to hand it on.
+fn rights(all: &[(bool, Option<&str>, &str, bool)], on: Object) -> Action {
+    let change = |(revoke, grantee, privilege, grantable): &(bool, Option<&str>, &str, bool)| {
+        let (on, grant) = (
+            on.clone(),
+            Grant {
+                grantee: grantee.map(text),
+                privilege: text(privilege),
+                grantable: *grantable,
+            },
+        );
+        Change::Object {
+            what: match revoke {
+                true => ObjectChange::Revoke {
+                    on,
+                    column: None,
+                    grant,
+                },
+                false => ObjectChange::Grant { on, grant },
+            },
+        }
+    };
+    Action::Ddl(Ddl {
+        changes: all.iter().map(change).collect(),
+        cutover: false,
+    })
+}
+
 /// Everything beside tables that some case changes.
-fn objects() -> Vec<Object> {
+fn objects() -> BTreeSet<Object> {
     cases()
         .into_iter()
         .filter_map(|(_, action)| match action {
             Action::Ddl(ddl) => match ddl.changes.into_iter().next() {
-                Some(Change::Object {
-                    what: ObjectChange::Comment { on, .. },
-                }) => Some(on),
+                Some(Change::Object { what }) => match what {
+                    ObjectChange::Comment { on, .. }
+                    | ObjectChange::Grant { on, .. }
+                    | ObjectChange::Revoke { on, .. } => Some(on),
+                    ObjectChange::CreateView { name, .. } => Some(Object::Relation {
+                        name,
+                        kind: RelationKind::View,
+                    }),
+                    _ => None,
+                },
                 _ => None,
             },
             _ => None,
@@ -525,6 +584,116 @@ fn cases() -> Vec<(&'static str, Action)> {
             }),
         ),
         (
+            "CREATE SCHEMA made",
+            object(ObjectChange::CreateSchema { name: "made".into() }),
+        ),
+        (
+            "CREATE TYPE made.mood AS ENUM ('sad', 'ok')",
+            object(ObjectChange::CreateEnum {
+                name: TableName::new("made", "mood"),
+                labels: vec!["sad".into(), "ok".into()],
+            }),
+        ),
+        (
+            "ALTER TYPE made.mood ADD VALUE 'so-so' AFTER 'sad'",
+            add_label("so-so", Some(Place::After("sad".into()))),
+        ),
+        (
+            "ALTER TYPE made.mood ADD VALUE 'worst' BEFORE 'sad'",
+            add_label("worst", Some(Place::Before("sad".into()))),
+        ),
+        (
+            "ALTER TYPE made.mood ADD VALUE 'best'",
+            add_label("best", None),
+        ),
+        (
+            "ALTER TYPE made.mood RENAME VALUE 'ok' TO 'okay'",
+            object(ObjectChange::RenameEnumValue {
+                name: TableName::new("made", "mood"),
+                from: "ok".into(),
+                to: "okay".into(),
+            }),
+        ),
+        (
+            "COMMENT ON TYPE made.mood IS 'things'",
+            comment(Object::Type {
+                name: TableName::new("made", "mood"),
+            }),
+        ),
+        (
+            "GRANT USAGE ON SCHEMA made TO reader WITH GRANT OPTION; GRANT CREATE ON SCHEMA made TO PUBLIC",
+            rights(
+                &[
+                    (false, Some("reader"), "USAGE", true),
+                    (false, None, "CREATE", false),
+                ],
+                Object::Schema {
+                    name: "made".into(),
+                },
+            ),
+        ),
+        (
+            "REVOKE GRANT OPTION FOR USAGE ON SCHEMA made FROM reader; REVOKE CREATE ON SCHEMA made FROM PUBLIC",
+            rights(
+                &[
+                    (true, Some("reader"), "USAGE", true),
+                    (true, None, "CREATE", false),
+                ],
+                Object::Schema {
+                    name: "made".into(),
+                },
+            ),
+        ),
+        (
+            "GRANT SELECT, UPDATE ON t TO reader",
+            rights(
+                &[
+                    (false, Some("reader"), "SELECT", false),
+                    (false, Some("reader"), "UPDATE", false),
+                ],
+                relation("t", RelationKind::Table),
+            ),
+        ),
+        (
+            "GRANT SELECT (e) ON t TO reader; REVOKE SELECT ON t FROM reader",
+            rights(
+                &[(true, Some("reader"), "SELECT", false)],
+                relation("t", RelationKind::Table),
+            ),
+        ),
+        (
+            "DROP TYPE made.mood",
+            object(ObjectChange::DropType {
+                name: TableName::new("made", "mood"),
+            }),
+        ),
+        (
+            "DROP SCHEMA made",
+            object(ObjectChange::DropSchema { name: "made".into() }),
+        ),
+        (
+            "CREATE VIEW fresh_view WITH (security_barrier = true) AS SELECT 1 AS one",
+            view("fresh_view", false, &[]),
+        ),
+        (
+            "CREATE OR REPLACE VIEW v WITH (security_barrier = true) AS SELECT 1 AS one, 'x'::varchar(3) AS two",
+            view("v", true, &[("two", "character varying(3)")]),
+        ),
+        (
+            "COMMENT ON VIEW v IS 'things'",
+            comment(relation("v", RelationKind::View)),
+        ),
+        (
+            "DROP VIEW v",
+            object(ObjectChange::DropView { name: public("v") }),
+        ),
+        (
+            "DROP VIEW over_users",
+            object(ObjectChange::DropView {
+                name: public("over_users"),
+            }),
+        ),
+        (
             "ANALYZE t",
             Action::Concurrent(Concurrent::Analyze { table: public("t") }),
         ),
@@ -594,6 +763,10 @@ fn cases() -> Vec<(&'static str, Action)> {
 
 /// What `apply` does not promise: see its module's documentation.
 fn settle(mut catalog: Catalog) -> Catalog {
+    for facts in catalog.objects.iter_mut().filter_map(|a| a.facts.as_mut()) {
+        facts.owner.clear();
+        facts.definition = None;
+    }
     for table in catalog.tables.values_mut() {
         table.oid = 0;
         table.owner.clear();
@@ -621,7 +794,7 @@ async fn a_change_makes_of_a_catalog_what_a_server_makes_of_it() -> Outcome {
         client.batch_execute(SCHEMA).await?;
         let request = Request {
             schema: "public".into(),
-            tables: ["t", "users", "refers", "base", "parts", "fresh"]
+            tables: ["t", "users", "refers", "base", "parts", "fresh", "v"]
                 .map(public)
                 .to_vec(),
             questions: objects()

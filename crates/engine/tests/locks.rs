@@ -40,7 +40,9 @@ const SETUP: &str = "
     CREATE TABLE children (id int, order_id int REFERENCES orders);
     CREATE TABLE alone (id int);
     CREATE TABLE parts (id int, a text, b text) PARTITION BY RANGE (id);
-    CREATE VIEW names AS SELECT id FROM orders;
+    CREATE VIEW names AS SELECT 1 AS one;
+    CREATE TYPE mood AS ENUM ('a');
+    CREATE TABLE moods (mood mood DEFAULT 'a');
     ALTER TABLE parts ADD CONSTRAINT a_is_there CHECK (a IS NOT NULL);
     CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
     CREATE TRIGGER nothing AFTER UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION nothing();
@@ -156,13 +158,46 @@ fn sync(table: &str) -> Sync {
     }
 }
 
+fn object(what: ObjectChange) -> Change {
+    Change::Object { what }
+}
+
 fn comment(on: Object) -> Change {
-    Change::Object {
-        what: ObjectChange::Comment {
+    object(ObjectChange::Comment {
+        on,
+        comment: Some("text".into()),
+    })
+}
+
+fn right(name: TableName, revoke: bool) -> Change {
+    let on = Object::Relation {
+        name,
+        kind: RelationKind::Table,
+    };
+    let grant = Grant {
+        grantee: Some("reader_of_locks".into()),
+        privilege: "SELECT".into(),
+        grantable: false,
+    };
+    object(match revoke {
+        true => ObjectChange::Revoke {
             on,
-            comment: Some("text".into()),
+            column: None,
+            grant,
         },
-    }
+        false => ObjectChange::Grant { on, grant },
+    })
+}
+
+/// GRANT and REVOKE, which lock the table only since 18.
+fn is_right(change: &Change) -> bool {
+    matches!(
+        change,
+        Change::GrantColumn { .. }
+            | Change::Object {
+                what: ObjectChange::Grant { .. } | ObjectChange::Revoke { .. }
+            }
+    )
 }
 
 /// Every kind of change; on `orders`, which has foreign keys both ways, and on
@@ -262,6 +297,44 @@ fn changes() -> Vec<Change> {
         comment(Object::Schema {
             name: "pontoon".into(),
         }),
+        object(ObjectChange::CreateSchema { name: "s".into() }),
+        object(ObjectChange::CreateEnum {
+            name: public("fresh_enum"),
+            labels: vec!["a".into()],
+        }),
+        object(ObjectChange::AddEnumValue {
+            name: public("mood"),
+            value: "new".into(),
+            place: None,
+        }),
+        object(ObjectChange::RenameEnumValue {
+            name: public("mood"),
+            from: "a".into(),
+            to: "b".into(),
+        }),
+        object(ObjectChange::CreateView {
+            name: public("names"),
+            query: "SELECT 1 AS one".into(),
+            schema: Some("public".into()),
+            options: vec!["security_barrier=true".into()],
+            replace: true,
+            more_columns: vec![],
+            owner: Some("reader_of_locks".into()),
+        }),
+        object(ObjectChange::CreateView {
+            name: public("fresh"),
+            query: "SELECT 1 AS one".into(),
+            schema: Some("public".into()),
+            options: vec![],
+            replace: false,
+            more_columns: vec![],
+            owner: None,
+        }),
+        object(ObjectChange::DropView {
+            name: public("names"),
+        }),
+        right(public("names"), false),
+        right(public("names"), true),
         Change::DropConstraint {
             table: public("orders"),
             name: "a_is_there".into(),
@@ -330,6 +403,8 @@ fn changes() -> Vec<Change> {
                     inherited: true,
                 },
             },
+            right(table.clone(), false),
+            right(table.clone(), true),
             comment(Object::Constraint {
                 table: table.clone(),
                 name: "a_is_there".into(),
@@ -452,7 +527,7 @@ async fn changes_lock_what_they_say() -> Outcome {
             let statements = change::render(&change, "7f3a");
             let held = held_by(&client, &watcher, &statements).await?;
             let mut expected = expected(&locks(&change), recurses(&change));
-            if version < 18 && matches!(change, Change::GrantColumn { .. }) {
+            if version < 18 && is_right(&change) {
                 expected.clear();
             }
             assert_eq!(held, expected, "PostgreSQL {version}: {statements:?}");
@@ -605,6 +680,17 @@ async fn concurrent_statements_lock_what_they_say() -> Outcome {
             "PostgreSQL {version}: rename index"
         );
         client.batch_execute(&renaming).await?;
+
+        let reindex = Concurrent::Reindex {
+            table: table.clone(),
+            name: index.name.clone(),
+        };
+        let reindexing = change::reindex_concurrently(&table, &index.name);
+        assert_eq!(
+            held_while_waiting(&database, write, reindexing).await?,
+            expected(&action_locks(&Action::Concurrent(reindex)), false),
+            "PostgreSQL {version}: reindex"
+        );
 
         let drop = Concurrent::DropIndex {
             table: table.clone(),

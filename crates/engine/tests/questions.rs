@@ -768,3 +768,74 @@ async fn trouble_of_the_server_is_no_answer() -> Outcome {
     }
     Ok(())
 }
+
+/// What the plan makes first may be used, and is gone afterwards; what it may
+/// not make is missed by whoever needs it.
+#[tokio::test]
+async fn what_is_supposed_is_there_for_the_other_questions() -> Outcome {
+    for version in test_versions()? {
+        let database = TestDatabase::create(version).await?;
+        let client = database.client().await?;
+        client.batch_execute(SCHEMA).await?;
+        let suppose = |statement: &str| Question::Suppose {
+            statement: statement.into(),
+        };
+        let kind = |text: &str| Question::Type { text: text.into() };
+        let view = |query: &str| Question::View {
+            query: query.into(),
+        };
+        let catalog = read(
+            &client,
+            &request(vec![
+                suppose("CREATE SCHEMA later"),
+                suppose("CREATE TYPE later.kind AS ENUM ('a''b')"),
+                suppose("CREATE TYPE nowhere.kind AS ENUM ('a')"),
+                kind("later.kind"),
+                kind("nowhere.kind"),
+                view("SELECT id, 'a''b'::later.kind AS kind, email FROM t -- all;"),
+                view("SELECT gone FROM t;"),
+                view("SELECT 1 AS a, 2 AS a"),
+            ]),
+        )
+        .await?;
+        let types: Vec<String> = catalog
+            .types
+            .iter()
+            .map(|answer| match &answer.result {
+                Ok(facts) => facts.name.clone(),
+                Err(said) => said.code.clone(),
+            })
+            .collect();
+        assert_eq!(types, ["later.kind", "3F000"], "PostgreSQL {version}");
+        let views: Vec<String> = catalog
+            .views
+            .iter()
+            .map(|answer| match &answer.result {
+                Ok(columns) => columns
+                    .iter()
+                    .map(|(name, type_name)| format!("{name} {type_name}"))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+                Err(said) => said.code.clone(),
+            })
+            .collect();
+        assert_eq!(
+            views,
+            [
+                "id integer, kind later.kind, email character varying(50)",
+                "42703",
+                "42701"
+            ],
+            "PostgreSQL {version}"
+        );
+        let left: i64 = client
+            .query_one(
+                "SELECT count(*) FROM pg_namespace WHERE nspname = 'later'",
+                &[],
+            )
+            .await?
+            .get(0);
+        assert_eq!(left, 0, "PostgreSQL {version}");
+    }
+    Ok(())
+}

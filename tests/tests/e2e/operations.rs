@@ -22,12 +22,23 @@ const SETUP: &str = "
         code text CONSTRAINT items_code UNIQUE,
         owner bigint CONSTRAINT items_owner REFERENCES parents ON DELETE CASCADE
     );
-    CREATE TABLE labels (id integer PRIMARY KEY, label varchar(20));
+    CREATE TYPE mood AS ENUM ('sad', 'ok');
+    CREATE TABLE labels (id integer PRIMARY KEY, label varchar(20), mood mood DEFAULT 'sad');
+    CREATE VIEW far WITH (security_barrier = true) AS SELECT id, code FROM parents WHERE id > 10;
+    COMMENT ON VIEW far IS 'things';
+    COMMENT ON COLUMN far.code IS 'as printed';
+    GRANT SELECT ON far TO PUBLIC;
+    CREATE VIEW near AS SELECT id, code FROM parents WHERE id < 10;
+    CREATE VIEW nearest AS SELECT id FROM near;
     ALTER TABLE parents ADD CONSTRAINT coded CHECK (code IS NOT NULL) NOT VALID;
     ALTER TABLE items ADD CONSTRAINT items_parent_known FOREIGN KEY (parent) REFERENCES parents NOT VALID,
         SET (fillfactor = 95, parallel_workers = 2);
     CREATE UNIQUE INDEX items_weight_id ON items (weight, id);
     CREATE INDEX items_note ON items (note) WHERE size > 3;
+    COMMENT ON INDEX items_note IS 'for the search';
+    CREATE TABLE loose (a integer, b text);
+    CREATE TABLE remembered AS SELECT c.relname, c.relfilenode FROM pg_class c WHERE relname IN ('parents_pkey', 'parents_code_key', 'items_note');
+    INSERT INTO loose SELECT g, 'b' || g FROM generate_series(1, 20) g;
     COMMENT ON COLUMN items.size IS 'in cm';
     COMMENT ON COLUMN items.name IS 'as printed';
     GRANT SELECT (name, size), UPDATE (name) ON items TO PUBLIC;
@@ -303,6 +314,83 @@ const CASES: &[Case] = &[
         new: "",
         holds: &[],
     },
+    Case {
+        operations: "- create_schema: {name: reports}\n- create_enum: {name: reports.kind, labels: [a, \"it's\"]}\n- create_table: {table: reports.lines, columns: [{name: kind, type: reports.kind}]}\n- grant: {privileges: [usage], schema: reports, to: [public]}\n- grant: {privileges: [select], table: reports.lines, to: [public]}",
+        by_hand: "CREATE SCHEMA reports; CREATE TYPE reports.kind AS ENUM ('a', 'it''s'); CREATE TABLE reports.lines (kind reports.kind); GRANT USAGE ON SCHEMA reports TO PUBLIC; GRANT SELECT ON reports.lines TO PUBLIC",
+        old: "",
+        new: "INSERT INTO reports.lines VALUES ('it''s')",
+        holds: &[],
+    },
+    Case {
+        operations: "- create_extension: {name: pg_trgm}",
+        by_hand: "CREATE EXTENSION pg_trgm SCHEMA public",
+        old: "",
+        new: "SELECT show_trgm('abc')",
+        holds: &[],
+    },
+    Case {
+        operations: "- add_enum_value: {name: mood, value: so-so, after: sad}\n- rename_enum_value: {name: mood, from: ok, to: okay}",
+        by_hand: "ALTER TYPE mood ADD VALUE 'so-so' AFTER 'sad'; ALTER TYPE mood RENAME VALUE 'ok' TO 'okay'",
+        old: "INSERT INTO labels VALUES (2, 'two', 'ok')",
+        new: "INSERT INTO labels VALUES (3, 'three', 'so-so')",
+        holds: &["SELECT string_agg(mood::text, ' ' ORDER BY mood, id) = 'sad so-so okay' FROM labels"],
+    },
+    Case {
+        operations: "- add_column: {table: items, column: {name: shout, type: text}, up: upper(name)}\n- create_view: {name: loud, query: \"SELECT id, shout FROM items WHERE weight > 3 -- heavy\", security_barrier: true}\n- grant: {privileges: [select], table: loud, to: [public]}",
+        by_hand: "ALTER TABLE items ADD COLUMN shout text; CREATE VIEW loud WITH (security_barrier = true) AS SELECT id, shout FROM items WHERE weight > 3; GRANT SELECT ON loud TO PUBLIC",
+        old: "INSERT INTO items (name, weight) VALUES ('OLD', 4)",
+        new: "SELECT * FROM loud",
+        holds: &["SELECT bool_and(shout IS NOT NULL) FROM loud"],
+    },
+    Case {
+        operations: "- replace_view: {name: far, query: \"SELECT id, code, upper(code) AS loud FROM parents WHERE id > 15\"}\n- replace_view: {name: near, query: \"SELECT id, code FROM parents WHERE id < 5;\"}\n- drop_view: {name: nearest}",
+        by_hand: "CREATE OR REPLACE VIEW far WITH (security_barrier = true) AS SELECT id, code, upper(code) AS loud FROM parents WHERE id > 15; CREATE OR REPLACE VIEW near AS SELECT id, code FROM parents WHERE id < 5; DROP VIEW nearest",
+        old: "SELECT id, code FROM far; SELECT id FROM nearest",
+        new: "SELECT loud FROM far",
+        holds: &["SELECT count(*) = 4 FROM near"],
+    },
+    Case {
+        operations: "- replace_view: {name: near, query: \"SELECT id, code, 1 AS one FROM parents WHERE id < 5\", phase: contract}",
+        by_hand: "CREATE OR REPLACE VIEW near AS SELECT id, code, 1 AS one FROM parents WHERE id < 5",
+        old: "SELECT id, code FROM near",
+        new: "",
+        holds: &[],
+    },
+    Case {
+        operations: "- grant: {privileges: [select, delete], table: parents, to: [public]}\n- grant: {privileges: [insert], table: items, columns: [name, size], to: [public]}\n- revoke: {privileges: [select, update], table: items, columns: [name], from: [public]}\n- revoke: {privileges: [select], table: far, from: [public]}",
+        by_hand: "GRANT SELECT, DELETE ON parents TO PUBLIC; GRANT INSERT (name, size) ON items TO PUBLIC; REVOKE SELECT (name), UPDATE (name) ON items FROM PUBLIC; REVOKE SELECT ON far FROM PUBLIC",
+        old: "",
+        new: "",
+        holds: &[],
+    },
+    Case {
+        operations: "- add_primary_key: {table: loose, name: loose_key, columns: [b, a]}",
+        by_hand: "ALTER TABLE loose ADD CONSTRAINT loose_key PRIMARY KEY (b, a)",
+        old: "INSERT INTO loose VALUES (1000, 'x')",
+        new: "",
+        holds: &[],
+    },
+    Case {
+        operations: "- replace_index: {table: items, name: items_note, columns: [{expression: lower(note)}, size], where: size > 5}\n- replace_index: {table: items, name: items_weight_id, columns: [id, weight], unique: true}",
+        by_hand: "DROP INDEX items_note; CREATE INDEX items_note ON items (lower(note), size) WHERE size > 5; COMMENT ON INDEX items_note IS 'for the search'; DROP INDEX items_weight_id; CREATE UNIQUE INDEX items_weight_id ON items (id, weight)",
+        old: "INSERT INTO items (weight) VALUES (1)",
+        new: "",
+        holds: &[],
+    },
+    Case {
+        operations: "- reindex: {table: parents}\n- reindex: {name: items_note}",
+        by_hand: "",
+        old: "INSERT INTO items (weight) VALUES (1)",
+        new: "",
+        holds: &["SELECT bool_and(c.relfilenode <> r.relfilenode) FROM pg_class c JOIN remembered r USING (relname)"],
+    },
+    Case {
+        operations: "- wait_for: {query: \"SELECT count(*) >= 20 FROM parents;\", timeout: 30s, every: 100ms}\n- set_default: {table: items, column: note, default: \"'none'\"}",
+        by_hand: "ALTER TABLE items ALTER note SET DEFAULT 'none'",
+        old: "",
+        new: "",
+        holds: &[],
+    },
     // All on one table at once: one trigger pair, one scan, one proof.
     Case {
         operations: "- rename_column: {table: items, from: name, to: title}\n\
@@ -327,10 +415,16 @@ const CASES: &[Case] = &[
 
 /// What a rollback leaves on purpose, by the first words of a case: what the
 /// operation's page says that it does not take back.
-const STAYS: &[(&str, &str)] = &[(
-    "- backfill: {table: parents",
-    "ALTER TABLE parents VALIDATE CONSTRAINT coded; ALTER TABLE items VALIDATE CONSTRAINT items_parent_known",
-)];
+const STAYS: &[(&str, &str)] = &[
+    (
+        "- add_enum_value",
+        "ALTER TYPE mood ADD VALUE 'so-so' AFTER 'sad'",
+    ),
+    (
+        "- backfill: {table: parents",
+        "ALTER TABLE parents VALIDATE CONSTRAINT coded; ALTER TABLE items VALIDATE CONSTRAINT items_parent_known",
+    ),
+];
 
 /// The catalog that a rollback of a case leaves.
 async fn before(version: u32, case: &Case) -> Scene {
@@ -481,16 +575,20 @@ async fn and_back_from_the_last_step() {
 }
 
 /// The process dies at the end of every step, and the next one goes on to the
-/// same end. On the newest version only: the older ones die once each, above.
+/// same end. On the newest version only (the older ones die once each, above),
+/// and for a third of the cases; `PONTOON_KILL_ALL=1` tries all.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_every_step() {
     let newest = super::versions().into_iter().max();
+    let all = std::env::var_os("PONTOON_KILL_ALL").is_some();
     each(move |version, case: &'static Case| async move {
-        if Some(version) != newest {
+        let place = CASES.iter().position(|other| std::ptr::eq(other, case));
+        let drawn = all || place.is_some_and(|place| place % 3 == 0);
+        if Some(version) != newest || !drawn {
             return;
         }
-        let (scene, path) = at_the_gate(version, case).await;
-        scene.pontoon.call(&["rollback", "--yes"]).await.expect(0);
+        let scene = Scene::new(version, SETUP).await;
+        let path = scene.pontoon.plan(&whole(case));
         let run = ["run", &path, "--approve", "contract"];
         let mut no = 1;
         loop {
@@ -511,9 +609,6 @@ async fn killed_at_every_step() {
             }
         }
         assert!(no > 1, "it was never killed");
-        for query in case.holds {
-            assert_eq!(scene.text(query).await, "t", "{query}");
-        }
         scene.clean().await;
         same_as_by_hand(&scene, version, case).await;
         scene.end().await;

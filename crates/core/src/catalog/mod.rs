@@ -37,6 +37,9 @@ pub struct Catalog {
     /// Answers to [`Question::Object`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub objects: Vec<ObjectAnswer>,
+    /// Answers to [`Question::View`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub views: Vec<ViewAnswer>,
 }
 
 /// The server behind a catalog.
@@ -72,11 +75,31 @@ pub enum Question {
         /// answer says whether an assignment is possible.
         assigned_to: Option<String>,
     },
+    /// What columns would a view over this query have?
+    View {
+        /// One SELECT, as the plan writes it.
+        query: String,
+    },
+    /// The plan makes this first: the other questions are asked as if it were
+    /// there. What cannot be made is not supposed.
+    Suppose {
+        /// A statement that makes something small, such as a type.
+        statement: String,
+    },
     /// Does this exist, and what is known of it? Only read, never tried.
     Object {
         /// What.
         object: Object,
     },
+}
+
+/// What the database said of a view's query.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ViewAnswer {
+    /// As asked.
+    pub query: String,
+    /// The columns with their types, or the server's message.
+    pub result: Result<Vec<(String, String)>, ServerMessage>,
 }
 
 /// What the database said of something that a plan names.

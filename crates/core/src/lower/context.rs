@@ -28,6 +28,8 @@ pub struct Asking<'a> {
     expressions: Vec<(TableName, String, Option<String>)>,
     types: BTreeSet<String>,
     objects: BTreeSet<Object>,
+    views: BTreeSet<String>,
+    supposed: Vec<String>,
 }
 
 impl<'a> Asking<'a> {
@@ -40,6 +42,8 @@ impl<'a> Asking<'a> {
             expressions: Vec::new(),
             types: BTreeSet::new(),
             objects: BTreeSet::new(),
+            views: BTreeSet::new(),
+            supposed: Vec::new(),
         }
     }
 
@@ -83,6 +87,11 @@ impl<'a> Asking<'a> {
         self.types.insert(text.to_owned());
     }
 
+    /// The plan's schema.
+    pub fn schema(&self) -> &str {
+        self.schema
+    }
+
     /// The full name of a table of the plan, which is not read for it.
     pub fn resolve(&self, table: &TableRef) -> TableName {
         table.resolve(self.schema)
@@ -91,6 +100,16 @@ impl<'a> Asking<'a> {
     /// Something beside tables has to be looked up.
     pub fn object(&mut self, object: Object) {
         self.objects.insert(object);
+    }
+
+    /// This query has to be understood as that of a view.
+    pub fn view(&mut self, query: &str) {
+        self.views.insert(query.to_owned());
+    }
+
+    /// Expressions and types may use what this statement makes.
+    pub fn suppose(&mut self, statement: String) {
+        self.supposed.push(statement);
     }
 
     /// This expression has to be understood on a row of the table.
@@ -104,10 +123,12 @@ impl<'a> Asking<'a> {
 
     pub(super) fn finish(self) -> Request {
         let mut questions: Vec<Question> = self
-            .types
+            .supposed
             .into_iter()
-            .map(|text| Question::Type { text })
+            .map(|statement| Question::Suppose { statement })
             .collect();
+        let types = self.types.into_iter().map(|text| Question::Type { text });
+        questions.extend(types);
         for (table, text, assigned_to) in self.expressions {
             let extra = self.added.get(&table).cloned().unwrap_or_default();
             let question = Question::Expression {
@@ -120,6 +141,7 @@ impl<'a> Asking<'a> {
                 questions.push(question);
             }
         }
+        questions.extend(self.views.into_iter().map(|query| Question::View { query }));
         questions.extend(
             self.objects
                 .into_iter()
@@ -422,7 +444,7 @@ impl<'a> Lowering<'a> {
         Some(facts)
     }
 
-    fn server_refusal(&mut self, what: &str, message: &ServerMessage) {
+    pub(crate) fn server_refusal(&mut self, what: &str, message: &ServerMessage) {
         let hint = message.hint.clone().unwrap_or_else(|| match message.code.as_str() {
             "42883" | "42704" => {
                 "Names resolve in pg_catalog and the plan's schema; qualify others, as in `extensions.lower_x(email)`.".to_owned()
@@ -537,7 +559,7 @@ impl<'a> Lowering<'a> {
     /// SET NOT NULL, which the server then takes as proven. `final_name` is
     /// the column's name when the cutover comes to it.
     pub fn not_null(&mut self, table: &Table, column: &str, final_name: &str) {
-        let check = self.artifact("not_null");
+        let check = self.not_null_check();
         let referenced = None;
         self.ddl(
             Phase::Contract,
@@ -581,6 +603,38 @@ impl<'a> Lowering<'a> {
             name: check,
             referenced: None,
         });
+    }
+
+    /// A name for the CHECK of one column: an operation may need several.
+    fn not_null_check(&self) -> String {
+        let first = self.artifact("not_null");
+        let used = |name: &String| {
+            self.cutover.iter().any(|(_, change)| {
+                matches!(change, Change::DropConstraint { name: dropped, .. } if dropped == name)
+            })
+        };
+        (1_u32..)
+            .map(|number| match number {
+                1 => first.clone(),
+                number => format!("{first}{number}"),
+            })
+            .find(|name| !used(name))
+            .unwrap_or(first.clone())
+    }
+
+    /// An operation before this one makes the column NOT NULL by the time that
+    /// the cutover comes to this one.
+    pub fn becomes_not_null(&self, table: &TableName, column: &str) -> bool {
+        let added = self.drafts.iter().any(|draft| {
+            matches!(&draft.action, Action::Ddl(ddl) if ddl.changes.iter().any(|change| matches!(
+                change,
+                Change::AddColumn { table: on, column: def } if on == table && def.name == column && !def.nullable
+            )))
+        });
+        added
+            || self.cutover.iter().any(|(_, change)| {
+                matches!(change, Change::SetNotNull { table: on, column: set } if on == table && set == column)
+            })
     }
 
     pub(super) fn into_parts(self) -> Result<Parts, Vec<Refusal>> {

@@ -12,6 +12,7 @@
 
 mod context;
 pub mod dependents;
+mod objects;
 mod refusal;
 mod safety;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use crate::step::{
 
 pub(crate) use context::nearest;
 pub use context::{Asking, Lowering, Over, Volatile, column_expr, ddl, mapped};
+pub use objects::{Granted, hanging_on};
 pub use refusal::{Refusal, RefusalKind};
 pub use safety::{FIRST_TRIGGER, LAST_TRIGGER, plain_index};
 

@@ -305,6 +305,19 @@ impl Lowering<'_> {
         found.cloned()
     }
 
+    /// Refuses, with the indexes that there are.
+    pub fn no_such_index(&mut self, table: &Table, name: &str) {
+        let names: Vec<&str> = table.indexes.iter().map(|i| i.name.as_str()).collect();
+        self.invalid(
+            format!("table {} has no index `{name}`", table.name),
+            match (nearest(name, names.iter().copied()), names.as_slice()) {
+                (Some(near), _) => format!("Did you mean `{near}`?"),
+                (None, []) => "It has none at all.".to_owned(),
+                (None, names) => format!("It has: {}.", names.join(", ")),
+            },
+        );
+    }
+
     /// The index of that name and its table, or a refusal.
     pub fn index(&mut self, name: &TableRef) -> Option<(Table, Index)> {
         let name = self.name(name);

@@ -2,12 +2,12 @@
 
 use crate::catalog::{
     Catalog, Column, ColumnDef, ConstraintKind, Dependent, DependentKind, ExprFacts,
-    ExpressionAnswer, ObjectAnswer, Question, ReplicaIdentity, RowSecurity, Server, Table,
-    TableKind, TableSize, Trigger, TypeAnswer, TypeFacts,
+    ExpressionAnswer, Grant, ObjectAnswer, Question, ReplicaIdentity, RowSecurity, Server, Table,
+    TableKind, TableSize, Trigger, TypeAnswer, TypeFacts, ViewAnswer,
 };
 use crate::expr::{Expr, ROW, Volatility};
 use crate::name::TableName;
-use crate::object::{Object, ObjectFacts, RelationKind};
+use crate::object::{ExtensionFacts, Object, ObjectFacts, RelationKind};
 use crate::plan::{self, Plan};
 use crate::step::{Action, Phase, Program, Undo};
 
@@ -91,6 +91,8 @@ fn answer(table: Table, plan: &Plan) -> Catalog {
         ..Catalog::default()
     };
     catalog.tables.insert(table.name.clone(), table.clone());
+    let view = users_view();
+    catalog.tables.insert(view.name.clone(), view);
     for question in request(plan, &catalog).questions {
         match question {
             Question::Type { text } => catalog.types.push(TypeAnswer {
@@ -100,6 +102,18 @@ fn answer(table: Table, plan: &Plan) -> Catalog {
                     constrained_domain: false,
                 }),
                 text,
+            }),
+            Question::Suppose { .. } => {}
+            Question::View { query } => catalog.views.push(ViewAnswer {
+                result: Ok(query
+                    .trim_start_matches("SELECT ")
+                    .split(" FROM ")
+                    .next()
+                    .unwrap_or_default()
+                    .split(", ")
+                    .map(|name| (name.to_owned(), "text".to_owned()))
+                    .collect()),
+                query,
             }),
             Question::Object { object } => catalog.objects.push(ObjectAnswer {
                 facts: known(&object),
@@ -148,7 +162,62 @@ fn known(object: &Object) -> Option<ObjectFacts> {
             comment: Some("as it was".into()),
             ..facts
         }),
+        Object::Relation { name, kind } if name.name == "users_view" => Some(ObjectFacts {
+            kind: Some('v').filter(|_| *kind != RelationKind::Table),
+            definition: Some("SELECT a, b FROM public.users".into()),
+            options: vec!["security_barrier=true".into()],
+            comment: Some("seen".into()),
+            ..facts
+        }),
+        Object::Relation { name, .. } if name.name == "users_email" => Some(ObjectFacts {
+            kind: Some('i'),
+            comment: Some("kept".into()),
+            ..facts
+        }),
+        Object::Relation { name, .. } if name.name == "users_seq" => Some(ObjectFacts {
+            grants: vec![Grant {
+                grantee: Some("app".into()),
+                privilege: "USAGE".into(),
+                grantable: false,
+            }],
+            ..facts
+        }),
+        Object::Type { name } if name.name == "state" => Some(ObjectFacts {
+            kind: Some('e'),
+            labels: vec!["open".into(), "closed".into()],
+            ..facts
+        }),
+        Object::Role { name } if name == "app" => Some(facts),
+        Object::Schema { name } if name == "public" => Some(facts),
+        Object::Extension { name } if name == "pg_trgm" || name == "plpgsql" => {
+            let there = name == "plpgsql";
+            Some(ObjectFacts {
+                extension: Some(ExtensionFacts {
+                    installed: Some("1.0".to_owned()).filter(|_| there),
+                    schema: Some("pg_catalog".to_owned()).filter(|_| there),
+                    fixed_schema: None,
+                    available: vec!["1.5".into(), "1.6".into()],
+                }),
+                ..facts
+            })
+        }
         _ => None,
+    }
+}
+
+/// A view over `users`, with two columns.
+fn users_view() -> Table {
+    Table {
+        name: TableName::new("public", "users_view"),
+        kind: TableKind::Other('v'),
+        columns: vec![column("a", "text", true), column("b", "text", true)],
+        constraints: Vec::new(),
+        grants: vec![Grant {
+            grantee: Some("app".into()),
+            privilege: "SELECT".into(),
+            grantable: false,
+        }],
+        ..users()
     }
 }
 
@@ -338,6 +407,55 @@ fn every_operation_has_a_golden_program() {
             "  - set_replica_identity: {table: users, identity: full}",
         ),
         (
+            "create_schema",
+            "  - create_schema: {name: reports}\n  - create_enum: {name: reports.kind, labels: [a]}\n  - grant: {privileges: [usage], schema: reports, to: [app]}",
+        ),
+        (
+            "create_extension",
+            "  - create_extension: {name: pg_trgm, version: \"1.6\"}",
+        ),
+        (
+            "create_enum",
+            "  - create_enum: {name: mood, labels: [sad, \"it's\"]}\n  - add_column: {table: users, column: {name: mood, type: mood}}",
+        ),
+        (
+            "add_enum_value",
+            "  - add_enum_value: {name: state, value: ended, before: closed}\n  - add_enum_value: {name: state, value: last}\n  - add_enum_value: {name: state, value: open}",
+        ),
+        (
+            "rename_enum_value",
+            "  - rename_enum_value: {name: state, from: open, to: opened}",
+        ),
+        (
+            "create_view",
+            "  - create_view: {name: emails, query: \"SELECT email FROM users\", security_barrier: true}\n  - grant: {privileges: [select], table: emails, to: [public]}",
+        ),
+        (
+            "replace_view",
+            "  - replace_view: {name: users_view, query: \"SELECT a, b FROM users\"}",
+        ),
+        (
+            "replace_view_contract",
+            "  - replace_view: {name: users_view, query: \"SELECT a, b, c FROM users\", phase: contract}",
+        ),
+        (
+            "replace_view_wider",
+            "  - replace_view: {name: users_view, query: \"SELECT a, b, c FROM users\"}",
+        ),
+        ("drop_view", "  - drop_view: {name: users_view}"),
+        (
+            "grant",
+            "  - grant: {privileges: [select, update], table: users, columns: [email], to: [app, public]}\n  - grant: {privileges: [usage], sequence: users_seq, to: [app], with_grant_option: true}",
+        ),
+        (
+            "revoke",
+            "  - revoke: {privileges: [usage, select], sequence: users_seq, from: [app]}",
+        ),
+        (
+            "wait_for",
+            "  - wait_for: {query: SELECT count(*) = 0 FROM users WHERE status = 'a rather long state of a user', timeout: 1h 30m, every: 500ms, phase: contract}",
+        ),
+        (
             "sql",
             "  - sql: {phase: expand, run: CREATE EXTENSION pg_trgm, undo: DROP EXTENSION pg_trgm}",
         ),
@@ -374,6 +492,22 @@ fn indexes_and_unproven_constraints_have_golden_programs() {
             "  - backfill: {table: users, set: {amount: 1}, where: amount < 1}\n  - validate_constraint: {table: users, name: users_amount_check}",
         ),
         (
+            "reindex",
+            "  - reindex: {table: users}\n  - reindex: {name: users_email}",
+        ),
+        (
+            "replace_index",
+            "  - replace_index: {table: users, name: users_email, columns: [email, status], where: amount > 0}",
+        ),
+        (
+            "replace_index_unique",
+            "  - replace_index: {table: users, name: users_email, columns: [status], unique: true}",
+        ),
+        (
+            "add_primary_key",
+            "  - add_column: {table: users, column: {name: nick, type: text, nullable: false}, up: email}\n  - add_primary_key: {table: users, name: users_pkey, columns: [id, status, amount, nick]}",
+        ),
+        (
             "set_replica_identity_index",
             "  - set_replica_identity: {table: users, identity: index, index: users_email}",
         ),
@@ -407,6 +541,23 @@ fn what_small_operations_cannot_do_is_refused_with_the_way_out() {
         "set_replica_identity: {table: users, identity: index, index: gone}",
         "set_replica_identity: {table: users, identity: nothing}",
         "validate_constraint: {table: users, name: nothing_like_it}",
+        "replace_index: {table: users, name: users_stats, columns: [email]}",
+        "add_column: {table: users, column: {name: nick, type: text}, up: email}\n  - add_primary_key: {table: users, name: users_status, columns: [nick]}",
+        "create_schema: {name: public}",
+        "create_enum: {name: gone.mood, labels: [a]}",
+        "create_enum: {name: state, labels: [a]}",
+        "create_extension: {name: postgis}",
+        "create_extension: {name: pg_trgm, version: \"1.7\"}",
+        "create_extension: {name: plpgsql, version: \"2.0\"}",
+        "add_enum_value: {name: state, value: x, after: opne}",
+        "add_enum_value: {name: stat, value: x}",
+        "rename_enum_value: {name: state, from: open, to: closed}",
+        "create_view: {name: users_view, query: SELECT 1}",
+        "replace_view: {name: users_view, query: \"SELECT a, d FROM users\"}",
+        "replace_view: {name: users_view, query: \"SELECT a FROM users\"}",
+        "drop_view: {name: gone}",
+        "grant: {privileges: [select], table: users, to: [nobody]}",
+        "revoke: {privileges: [select], table: users, columns: [emial], from: [app]}",
     ] {
         let refusals = compile(table.clone(), &format!("  - {operation}")).expect_err(operation);
         for refusal in refusals {

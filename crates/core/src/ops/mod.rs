@@ -2,6 +2,7 @@
 //! `doc.md` and `example.yaml`, and one line in the list below.
 
 pub mod common;
+pub mod rights;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -76,6 +77,9 @@ operations! {
     add_unique => AddUnique(AddUnique),
     add_foreign_key => AddForeignKey(AddForeignKey),
     drop_constraint => DropConstraint(DropConstraint),
+    add_primary_key => AddPrimaryKey(AddPrimaryKey),
+    replace_index => ReplaceIndex(ReplaceIndex),
+    reindex => Reindex(Reindex),
     rename_constraint => RenameConstraint(RenameConstraint),
     validate_constraint => ValidateConstraint(ValidateConstraint),
     rename_index => RenameIndex(RenameIndex),
@@ -84,6 +88,17 @@ operations! {
     analyze => Analyze(Analyze),
     set_table_options => SetTableOptions(SetTableOptions),
     set_replica_identity => SetReplicaIdentity(SetReplicaIdentity),
+    create_schema => CreateSchema(CreateSchema),
+    create_extension => CreateExtension(CreateExtension),
+    create_enum => CreateEnum(CreateEnum),
+    add_enum_value => AddEnumValue(AddEnumValue),
+    rename_enum_value => RenameEnumValue(RenameEnumValue),
+    create_view => CreateView(CreateView),
+    replace_view => ReplaceView(ReplaceView),
+    drop_view => DropView(DropView),
+    grant => Grant(Grant),
+    revoke => Revoke(Revoke),
     backfill => Backfill(BackfillRows),
+    wait_for => WaitFor(WaitFor),
     sql => Sql(Sql),
 }

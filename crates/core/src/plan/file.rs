@@ -261,7 +261,8 @@ fn word(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": ["string", "integer"]})
 }
 
-fn time(_: &mut SchemaGenerator) -> Schema {
+/// The schema of a length of time: `30m`.
+pub(crate) fn time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
         "format": "time-span",

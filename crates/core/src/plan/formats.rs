@@ -41,6 +41,7 @@ pub(crate) fn check(
     let finding = match format {
         "identifier" => report.name(text),
         "schema-name" => report.schema(text),
+        "enum-label" => report.label(text),
         "qualified-name" => report.qualified(text),
         "plan-name" => report.plan_name(text),
         "digits" => report.digits(text),
@@ -109,6 +110,17 @@ impl Report<'_> {
             );
         }
         None
+    }
+
+    fn label(&self, text: &str) -> Option<Diagnostic> {
+        let label = self.label;
+        if text.contains('\0') {
+            return Some(self.finding(format!("{label} holds a NUL character")));
+        }
+        (text.len() > MAX_NAME).then(|| {
+            self.finding(format!("{label} is {} bytes long", text.len()))
+                .expected(format!("an enum's label has at most {MAX_NAME} bytes"))
+        })
     }
 
     fn schema(&self, text: &str) -> Option<Diagnostic> {

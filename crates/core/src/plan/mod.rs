@@ -35,6 +35,7 @@ use crate::step::{CursorKind, Phase};
 
 pub use config::{Ceilings, Config};
 pub use diagnostic::{Diagnostic, render_all};
+pub(crate) use file::time as time_span;
 pub use hash::{describe_change, operations_hash, operations_json};
 pub use load::load;
 pub use schema::{config_schema, schema};

@@ -5,13 +5,16 @@ use super::node::Node;
 use super::sql_text;
 use crate::ops::Operation;
 use crate::ops::add_column::AddColumn;
+use crate::ops::add_enum_value::AddEnumValue;
 use crate::ops::add_foreign_key::AddForeignKey;
 use crate::ops::add_index::{AddIndex, IndexColumn};
 use crate::ops::backfill::{BackfillRows, BackfillUndo};
 use crate::ops::change_type::ChangeType;
 use crate::ops::common::SqlExpr;
 use crate::ops::create_table::CreateTable;
+use crate::ops::reindex::Reindex;
 use crate::ops::rename_column::RenameColumn;
+use crate::ops::rights::Rights;
 use crate::ops::set_comment::SetComment;
 use crate::ops::set_replica_identity::{IdentityKind, SetReplicaIdentity};
 use crate::ops::set_table_options::SetTableOptions;
@@ -69,12 +72,18 @@ pub(crate) fn check(written: &Written<'_>, source: &SourceText, out: &mut Vec<Di
         Operation::ChangeType(it) => check.change_type(it),
         Operation::SetDefault(it) => check.default(Some(&it.default), &["default"]),
         Operation::AddIndex(it) => check.add_index(it),
+        Operation::ReplaceIndex(it) => check.add_index(&it.new_index(&it.name)),
         Operation::AddForeignKey(it) => check.add_foreign_key(it),
         Operation::Backfill(it) => check.backfill(it),
+        Operation::Reindex(it) => check.reindex(it),
         Operation::SetComment(it) => check.set_comment(it),
         Operation::SetTableOptions(it) => check.set_table_options(it),
         Operation::SetReplicaIdentity(it) => check.set_replica_identity(it),
         Operation::RenameConstraint(it) => check.renamed(&it.from, &it.to, "from"),
+        Operation::AddEnumValue(it) => check.add_enum_value(it),
+        Operation::RenameEnumValue(it) => check.renamed(&it.from, &it.to, "from"),
+        Operation::Grant(it) => check.rights(&it.rights()),
+        Operation::Revoke(it) => check.rights(&it.rights()),
         Operation::RenameIndex(it) => check.renamed(it.name.last(), &it.to, "name"),
         Operation::DropTable(_)
         | Operation::DropColumn(_)
@@ -88,6 +97,14 @@ pub(crate) fn check(written: &Written<'_>, source: &SourceText, out: &mut Vec<Di
         | Operation::ValidateConstraint(_)
         | Operation::SetStatistics(_)
         | Operation::Analyze(_)
+        | Operation::WaitFor(_)
+        | Operation::AddPrimaryKey(_)
+        | Operation::CreateSchema(_)
+        | Operation::CreateExtension(_)
+        | Operation::CreateEnum(_)
+        | Operation::CreateView(_)
+        | Operation::ReplaceView(_)
+        | Operation::DropView(_)
         | Operation::Sql(_) => {}
     }
 }
@@ -256,6 +273,71 @@ impl Check<'_> {
                 &span,
                 format!("`{key}` and `to` are the same"),
                 "expected another name",
+                "",
+            );
+        }
+    }
+
+    fn add_enum_value(&mut self, it: &AddEnumValue) {
+        if it.before.is_some() && it.after.is_some() {
+            let span = self.written.key_span("after");
+            self.report(
+                &span,
+                "`before` and `after` are both given",
+                "expected one of the two, or neither",
+                "",
+            );
+        }
+    }
+
+    fn reindex(&mut self, it: &Reindex) {
+        if it.name.is_some() == it.table.is_some() {
+            let span = self.written.key.clone();
+            self.report(
+                &span,
+                match it.name {
+                    None => "it does not say what to build anew",
+                    Some(_) => "it names an index and a table",
+                },
+                "expected one of name, table",
+                "",
+            );
+        }
+    }
+
+    fn rights(&mut self, it: &Rights<'_>) {
+        let whole = self.written.key.clone();
+        if it.subjects() != 1 {
+            self.report(
+                &whole,
+                match it.subjects() {
+                    0 => "it does not say on what",
+                    _ => "it names several things",
+                },
+                "expected one of table, schema, sequence",
+                "",
+            );
+            return;
+        }
+        if !it.columns.is_empty() && it.table.is_none() {
+            let span = self.written.key_span("columns");
+            self.report(
+                &span,
+                "columns belong to a table",
+                "expected `table` beside it",
+                "",
+            );
+            return;
+        }
+        if let Some((strange, fitting)) = it.strange() {
+            let place = it.privileges.iter().position(|one| *one == strange);
+            let span = self
+                .written
+                .item(&["privileges"], place.unwrap_or_default());
+            self.report(
+                &span,
+                "there is no such privilege on it",
+                &format!("expected {fitting}"),
                 "",
             );
         }

@@ -102,7 +102,7 @@ pub struct StepPreview {
     pub no: u32,
     /// What it does.
     pub name: String,
-    /// `ddl`, `concurrent`, `sync`, `backfill`, `verify`, `sql`.
+    /// `ddl`, `concurrent`, `sync`, `backfill`, `verify`, `sql`, `wait`.
     pub kind: String,
     /// It and its record commit together.
     pub transactional: bool,
@@ -267,7 +267,11 @@ fn step_preview(step: &Step, catalog: &Catalog) -> StepPreview {
     let scanned = match &step.action {
         Action::Backfill(backfill) => Some(&backfill.table),
         Action::Verify(verify) => Some(&verify.table),
-        Action::Ddl(_) | Action::Concurrent(_) | Action::Sync(_) | Action::Sql(_) => None,
+        Action::Ddl(_)
+        | Action::Concurrent(_)
+        | Action::Sync(_)
+        | Action::Sql(_)
+        | Action::Wait(_) => None,
     };
     let table = scanned.and_then(|name| catalog.tables.get(name));
     let changes_rows = matches!(step.action, Action::Backfill(_));
@@ -277,7 +281,9 @@ fn step_preview(step: &Step, catalog: &Catalog) -> StepPreview {
         kind: step.action.kind().to_owned(),
         transactional: match step.action {
             Action::Ddl(_) | Action::Sync(_) | Action::Sql(_) => true,
-            Action::Concurrent(_) | Action::Backfill(_) | Action::Verify(_) => false,
+            Action::Concurrent(_) | Action::Backfill(_) | Action::Verify(_) | Action::Wait(_) => {
+                false
+            }
         },
         locks: action_locks(&step.action)
             .into_iter()

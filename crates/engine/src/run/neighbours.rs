@@ -69,7 +69,8 @@ fn kept(program: &Program) -> BTreeSet<TableName> {
         | Action::Concurrent(_)
         | Action::Backfill(_)
         | Action::Verify(_)
-        | Action::Sql(_) => None,
+        | Action::Sql(_)
+        | Action::Wait(_) => None,
     });
     syncs
         .flat_map(|sync| std::iter::once(&sync.table).chain(&sync.children))
@@ -85,7 +86,8 @@ fn taken(program: &Program) -> BTreeSet<TableName> {
         | Action::Sync(_)
         | Action::Backfill(_)
         | Action::Verify(_)
-        | Action::Sql(_) => &[],
+        | Action::Sql(_)
+        | Action::Wait(_) => &[],
     });
     changes
         .filter_map(|change| match change {

@@ -115,7 +115,9 @@ pub(crate) fn next_back(steps: &[StepRecord]) -> Back {
         StepState::Done => true,
         StepState::Running => match record.step.action {
             Action::Ddl(_) | Action::Sync(_) | Action::Sql(_) => false,
-            Action::Concurrent(_) | Action::Backfill(_) | Action::Verify(_) => true,
+            Action::Concurrent(_) | Action::Backfill(_) | Action::Verify(_) | Action::Wait(_) => {
+                true
+            }
         },
         StepState::Pending | StepState::Undone => false,
     };

@@ -39,7 +39,8 @@ pub(super) fn backfill(run: &RunRecord, steps: &[StepRecord]) -> Vec<BackfillSta
             | Action::Concurrent(_)
             | Action::Sync(_)
             | Action::Verify(_)
-            | Action::Sql(_) => None,
+            | Action::Sql(_)
+            | Action::Wait(_) => None,
         })
         .map(|(step, action)| {
             let live = run.live.iter().flat_map(|live| live.backfill.clone());
@@ -72,7 +73,7 @@ pub(super) fn locks(run: &RunRecord, steps: &[StepRecord]) -> LockStatus {
     let strong = steps.iter().filter(|step| match step.step.action {
         Action::Ddl(_) | Action::Sync(_) | Action::Sql(_) => true,
         // Their locks let reads and writes pass.
-        Action::Concurrent(_) | Action::Backfill(_) | Action::Verify(_) => false,
+        Action::Concurrent(_) | Action::Backfill(_) | Action::Verify(_) | Action::Wait(_) => false,
     });
     let (wait, hold) = strong.fold((0.0_f64, 0.0_f64), |(wait, hold), step| {
         (wait.max(step.wait_ms), hold.max(step.hold_ms))
@@ -99,7 +100,8 @@ pub(super) fn verify(run: &RunRecord, steps: &[StepRecord]) -> Option<VerifyStat
             | Action::Concurrent(_)
             | Action::Sync(_)
             | Action::Backfill(_)
-            | Action::Sql(_) => {}
+            | Action::Sql(_)
+            | Action::Wait(_) => {}
         }
     }
     if passes.is_empty() {

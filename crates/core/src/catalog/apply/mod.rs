@@ -34,7 +34,11 @@ impl Catalog {
                 self.apply_concurrent(concurrent);
                 self.forget_gone();
             }
-            Action::Sync(_) | Action::Backfill(_) | Action::Verify(_) | Action::Sql(_) => {}
+            Action::Sync(_)
+            | Action::Backfill(_)
+            | Action::Verify(_)
+            | Action::Sql(_)
+            | Action::Wait(_) => {}
         }
     }
 
@@ -97,14 +101,7 @@ impl Catalog {
                 grant,
             } => {
                 if let Some(found) = self.column_mut(table, column) {
-                    let same = found.grants.iter_mut().find(|present| {
-                        present.grantee == grant.grantee && present.privilege == grant.privilege
-                    });
-                    match same {
-                        Some(present) => present.grantable |= grant.grantable,
-                        None => found.grants.push(grant.clone()),
-                    }
-                    found.grants.sort();
+                    object::give(&mut found.grants, grant);
                 }
             }
             Change::SetTable { table, setting } => self.set_table(table, setting),
@@ -133,6 +130,16 @@ impl Catalog {
             }
             // Statistics are data, not shape.
             Concurrent::Analyze { .. } => {}
+            // An index that was INVALID is none afterwards.
+            Concurrent::Reindex { table, name } => {
+                if let Some(index) = self
+                    .tables
+                    .get_mut(table)
+                    .and_then(|t| t.indexes.iter_mut().find(|i| i.name == *name))
+                {
+                    index.valid = true;
+                }
+            }
             Concurrent::Validate { table, name, .. } => {
                 for table in self.tree(table) {
                     let constraint = self

@@ -1,9 +1,11 @@
 //! Settings of tables, and what is no part of a table's shape.
 
-use super::super::{Catalog, Dependent, DependentKind, ReplicaIdentity, Table};
+use super::super::{
+    Catalog, Column, ColumnDef, Dependent, DependentKind, Grant, ReplicaIdentity, Table,
+};
 use super::constraint::incoming;
 use crate::name::TableName;
-use crate::object::{Object, ObjectChange, ObjectFacts, RelationKind, TableSetting};
+use crate::object::{Object, ObjectChange, ObjectFacts, Place, RelationKind, TableSetting};
 
 /// A column's statistics target among its settings.
 const STATISTICS: &str = "SET STATISTICS ";
@@ -43,6 +45,8 @@ impl Catalog {
                 Object::Relation { .. }
                 | Object::Policy { .. }
                 | Object::Schema { .. }
+                | Object::Extension { .. }
+                | Object::Role { .. }
                 | Object::Type { .. } => true,
             };
             if !there {
@@ -113,11 +117,164 @@ impl Catalog {
                     table.comment.clone_from(comment);
                 }
             }
+            ObjectChange::CreateSchema { name } => {
+                self.create_object(&Object::Schema { name: name.clone() }, |_| {});
+            }
+            ObjectChange::DropSchema { name } => {
+                self.drop_object(&Object::Schema { name: name.clone() });
+            }
+            ObjectChange::CreateEnum { name, labels } => {
+                self.create_object(&Object::Type { name: name.clone() }, |facts| {
+                    facts.kind = Some('e');
+                    facts.labels.clone_from(labels);
+                });
+            }
+            ObjectChange::DropType { name } => {
+                self.drop_object(&Object::Type { name: name.clone() })
+            }
+            ObjectChange::AddEnumValue { name, value, place } => {
+                if let Some(facts) = self.object_mut(&Object::Type { name: name.clone() }) {
+                    let at = |label: &String| facts.labels.iter().position(|l| l == label);
+                    let at = match place {
+                        Some(Place::Before(label)) => at(label),
+                        Some(Place::After(label)) => at(label).map(|at| at + 1),
+                        None => None,
+                    };
+                    let at = at.unwrap_or(facts.labels.len());
+                    facts.labels.insert(at, value.clone());
+                }
+            }
+            ObjectChange::RenameEnumValue { name, from, to } => {
+                if let Some(facts) = self.object_mut(&Object::Type { name: name.clone() }) {
+                    for label in facts.labels.iter_mut().filter(|label| *label == from) {
+                        label.clone_from(to);
+                    }
+                }
+            }
+            ObjectChange::CreateView {
+                name,
+                query,
+                options,
+                replace,
+                more_columns,
+                ..
+            } => self.create_view(name, query, options, *replace, more_columns),
+            ObjectChange::DropView { name } => {
+                for kind in VIEW_KINDS {
+                    self.drop_object(&Object::Relation {
+                        name: name.clone(),
+                        kind,
+                    });
+                }
+                self.tables.remove(name);
+                let view = name.to_string();
+                for table in self.tables.values_mut() {
+                    table.forget(&DependentKind::View, &view);
+                }
+            }
+            ObjectChange::Grant { on, grant } => {
+                if let Some(facts) = self.object_mut(on) {
+                    give(&mut facts.grants, grant);
+                }
+                if let Object::Relation { name, .. } = on
+                    && let Some(table) = self.tables.get_mut(name)
+                {
+                    give(&mut table.grants, grant);
+                }
+            }
+            ObjectChange::Revoke { on, column, grant } => {
+                if column.is_none()
+                    && let Some(facts) = self.object_mut(on)
+                {
+                    take(&mut facts.grants, grant);
+                }
+                if let Object::Relation { name, .. } = on
+                    && let Some(table) = self.tables.get_mut(name)
+                {
+                    // What is taken from a table is taken from its columns.
+                    for found in &mut table.columns {
+                        if column.as_ref().is_none_or(|name| *name == found.def.name) {
+                            take(&mut found.grants, grant);
+                        }
+                    }
+                    if column.is_none() {
+                        take(&mut table.grants, grant);
+                    }
+                }
+            }
             ObjectChange::RenameIndex { table, from, to } => {
                 if let Some(table) = self.tables.get_mut(table) {
                     table.rename_index(from, to);
                 }
             }
+        }
+    }
+
+    fn create_object(&mut self, object: &Object, fill: impl FnOnce(&mut ObjectFacts)) {
+        let asked = self
+            .objects
+            .iter_mut()
+            .find(|answer| answer.object == *object);
+        if let Some(answer) = asked {
+            let mut facts = ObjectFacts {
+                owned_by_us: true,
+                ..ObjectFacts::default()
+            };
+            fill(&mut facts);
+            answer.facts = Some(facts);
+        }
+    }
+
+    fn drop_object(&mut self, object: &Object) {
+        for answer in self.objects.iter_mut().filter(|a| a.object == *object) {
+            answer.facts = None;
+        }
+    }
+
+    fn create_view(
+        &mut self,
+        name: &TableName,
+        query: &str,
+        options: &[String],
+        replace: bool,
+        more_columns: &[(String, String)],
+    ) {
+        for kind in VIEW_KINDS {
+            let object = Object::Relation {
+                name: name.clone(),
+                kind,
+            };
+            if !replace {
+                self.create_object(&object, |facts| facts.kind = Some('v'));
+            }
+            if let Some(facts) = self.object_mut(&object) {
+                facts.definition = Some(query.to_owned());
+                facts.options = options.to_vec();
+            }
+        }
+        let Some(view) = self.tables.get_mut(name).filter(|_| replace) else {
+            return;
+        };
+        for (column, type_name) in more_columns {
+            let position = view.columns.iter().map(|c| c.position).max().unwrap_or(0) + 1;
+            view.columns.push(Column {
+                def: ColumnDef {
+                    name: column.clone(),
+                    type_name: type_name.clone(),
+                    collation: None,
+                    nullable: true,
+                    default: None,
+                    identity: None,
+                    generated: None,
+                    comment: None,
+                },
+                position,
+                base_type: super::base_type(type_name),
+                not_null_domain: false,
+                settings: Vec::new(),
+                grants: Vec::new(),
+                dependents: Vec::new(),
+            });
         }
     }
 
@@ -158,6 +315,33 @@ impl Catalog {
             }
             other.rename_dependent(&DependentKind::ReferencedByForeignKey, &before, &after);
         }
+    }
+}
+
+/// What a view may have been asked for as.
+const VIEW_KINDS: [RelationKind; 2] = [RelationKind::View, RelationKind::Any];
+
+/// A grant that is there is only widened.
+pub(super) fn give(grants: &mut Vec<Grant>, grant: &Grant) {
+    let same = grants
+        .iter_mut()
+        .find(|present| present.grantee == grant.grantee && present.privilege == grant.privilege);
+    match same {
+        Some(present) => present.grantable |= grant.grantable,
+        None => grants.push(grant.clone()),
+    }
+    grants.sort();
+}
+
+fn take(grants: &mut Vec<Grant>, grant: &Grant) {
+    let same =
+        |present: &Grant| present.grantee == grant.grantee && present.privilege == grant.privilege;
+    if grant.grantable {
+        for present in grants.iter_mut().filter(|present| same(present)) {
+            present.grantable = false;
+        }
+    } else {
+        grants.retain(|present| !same(present));
     }
 }
 

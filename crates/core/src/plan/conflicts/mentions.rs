@@ -5,7 +5,7 @@ use super::super::operations::Written;
 use super::super::sql_text;
 use crate::name::TableName;
 use crate::ops::Operation;
-use crate::ops::add_index::IndexColumn;
+use crate::ops::add_index::{AddIndex, IndexColumn};
 use crate::ops::common::{SqlExpr, TableRef};
 
 /// What an operation does with a column that it names.
@@ -115,6 +115,27 @@ impl Collect<'_> {
     }
 }
 
+/// The columns that an index names.
+fn index_columns(into: &mut Collect<'_>, it: &AddIndex) {
+    for (index, key) in it.columns.iter().enumerate() {
+        let span = into.written.item(&["columns"], index);
+        let (name, expression) = match key {
+            IndexColumn::Name(name) => (Some(name), None),
+            IndexColumn::Key(key) => (key.column.as_ref(), key.expression.as_ref()),
+        };
+        if let Some(name) = name {
+            into.add(&it.table, name, Role::Key, span.clone());
+        }
+        if let Some(expression) = expression {
+            into.expression(&it.table, expression, &span);
+        }
+    }
+    into.list(&it.table, &it.include, &["include"]);
+    if let Some(filter) = &it.r#where {
+        into.expression(&it.table, filter, &into.written.span(&["where"]));
+    }
+}
+
 /// The columns that an operation names, with their places.
 pub(super) fn columns(
     operation: usize,
@@ -156,25 +177,9 @@ pub(super) fn columns(
         Operation::DropDefault(it) => {
             into.field(&it.table, &it.column, Role::NoDefault, &["column"]);
         }
-        Operation::AddIndex(it) => {
-            for (index, key) in it.columns.iter().enumerate() {
-                let span = written.item(&["columns"], index);
-                let (name, expression) = match key {
-                    IndexColumn::Name(name) => (Some(name), None),
-                    IndexColumn::Key(key) => (key.column.as_ref(), key.expression.as_ref()),
-                };
-                if let Some(name) = name {
-                    into.add(&it.table, name, Role::Key, span.clone());
-                }
-                if let Some(expression) = expression {
-                    into.expression(&it.table, expression, &span);
-                }
-            }
-            into.list(&it.table, &it.include, &["include"]);
-            if let Some(filter) = &it.r#where {
-                into.expression(&it.table, filter, &written.span(&["where"]));
-            }
-        }
+        Operation::AddIndex(it) => index_columns(&mut into, it),
+        Operation::ReplaceIndex(it) => index_columns(&mut into, &it.new_index(&it.name)),
+        Operation::AddPrimaryKey(it) => into.list(&it.table, &it.columns, &["columns"]),
         Operation::AddCheck(it) => {
             into.expression(&it.table, &it.check, &written.span(&["check"]));
         }
@@ -198,6 +203,16 @@ pub(super) fn columns(
             }
         }
         Operation::SetStatistics(it) => into.field(&it.table, &it.column, Role::Key, &["column"]),
+        Operation::Grant(it) => {
+            if let Some(table) = &it.table {
+                into.list(table, &it.columns, &["columns"]);
+            }
+        }
+        Operation::Revoke(it) => {
+            if let Some(table) = &it.table {
+                into.list(table, &it.columns, &["columns"]);
+            }
+        }
         Operation::CreateTable(_)
         | Operation::DropTable(_)
         | Operation::DropIndex(_)
@@ -208,6 +223,16 @@ pub(super) fn columns(
         | Operation::Analyze(_)
         | Operation::SetTableOptions(_)
         | Operation::SetReplicaIdentity(_)
+        | Operation::CreateSchema(_)
+        | Operation::CreateExtension(_)
+        | Operation::CreateEnum(_)
+        | Operation::AddEnumValue(_)
+        | Operation::RenameEnumValue(_)
+        | Operation::CreateView(_)
+        | Operation::ReplaceView(_)
+        | Operation::DropView(_)
+        | Operation::Reindex(_)
+        | Operation::WaitFor(_)
         | Operation::Sql(_) => {}
     }
     into.found
@@ -232,6 +257,8 @@ pub(super) fn tables(written: &Written<'_>, schema: &str) -> Vec<(TableName, Spa
         Operation::AddForeignKey(it) => &it.table,
         Operation::DropConstraint(it) => &it.table,
         Operation::Backfill(it) => &it.table,
+        Operation::AddPrimaryKey(it) => &it.table,
+        Operation::ReplaceIndex(it) => &it.table,
         Operation::RenameConstraint(it) => &it.table,
         Operation::ValidateConstraint(it) => &it.table,
         Operation::SetStatistics(it) => &it.table,
@@ -242,9 +269,30 @@ pub(super) fn tables(written: &Written<'_>, schema: &str) -> Vec<(TableName, Spa
             Some(table) => table,
             None => return Vec::new(),
         },
-        Operation::DropIndex(_) | Operation::RenameIndex(_) | Operation::Sql(_) => {
-            return Vec::new();
-        }
+        Operation::Reindex(it) => match &it.table {
+            Some(table) => table,
+            None => return Vec::new(),
+        },
+        Operation::Grant(it) => match &it.table {
+            Some(table) => table,
+            None => return Vec::new(),
+        },
+        Operation::Revoke(it) => match &it.table {
+            Some(table) => table,
+            None => return Vec::new(),
+        },
+        Operation::DropIndex(_)
+        | Operation::RenameIndex(_)
+        | Operation::CreateSchema(_)
+        | Operation::CreateExtension(_)
+        | Operation::CreateEnum(_)
+        | Operation::AddEnumValue(_)
+        | Operation::RenameEnumValue(_)
+        | Operation::CreateView(_)
+        | Operation::ReplaceView(_)
+        | Operation::DropView(_)
+        | Operation::WaitFor(_)
+        | Operation::Sql(_) => return Vec::new(),
     };
     let mut found = vec![(table.resolve(schema), written.span(&["table"]))];
     if let Operation::AddForeignKey(it) = written.operation {

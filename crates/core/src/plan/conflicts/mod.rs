@@ -270,6 +270,8 @@ impl Check<'_> {
             | Operation::AddUnique(_)
             | Operation::AddForeignKey(_)
             | Operation::DropConstraint(_)
+            | Operation::AddPrimaryKey(_)
+            | Operation::ReplaceIndex(_)
             | Operation::RenameConstraint(_)
             | Operation::ValidateConstraint(_)
             | Operation::RenameIndex(_)
@@ -277,6 +279,18 @@ impl Check<'_> {
             | Operation::Analyze(_)
             | Operation::SetTableOptions(_)
             | Operation::SetReplicaIdentity(_)
+            | Operation::CreateSchema(_)
+            | Operation::CreateExtension(_)
+            | Operation::CreateEnum(_)
+            | Operation::AddEnumValue(_)
+            | Operation::RenameEnumValue(_)
+            | Operation::CreateView(_)
+            | Operation::ReplaceView(_)
+            | Operation::DropView(_)
+            | Operation::Grant(_)
+            | Operation::Reindex(_)
+            | Operation::WaitFor(_)
+            | Operation::Revoke(_)
             | Operation::Backfill(_)
             | Operation::Sql(_) => false,
         };
@@ -301,12 +315,25 @@ impl Check<'_> {
                     let table = it.table.resolve(schema);
                     vec![(Some(TableName::new(table.schema, &it.name)), None, "name")]
                 }
+                Operation::ReplaceIndex(it) => {
+                    let table = it.table.resolve(schema);
+                    vec![(Some(TableName::new(table.schema, &it.name)), None, "name")]
+                }
+                Operation::AddPrimaryKey(it) => {
+                    let table = it.table.resolve(schema);
+                    let index = TableName::new(table.schema.clone(), &it.name);
+                    vec![(Some(index), Some((table, &it.name)), "name")]
+                }
                 Operation::DropIndex(it) => vec![(Some(it.name.resolve(schema)), None, "name")],
                 Operation::RenameIndex(it) => {
                     let from = it.name.resolve(schema);
                     let to = TableName::new(&from.schema, &it.to);
                     vec![(Some(from), None, "name"), (Some(to), None, "to")]
                 }
+                Operation::CreateView(it) => vec![(Some(it.name.resolve(schema)), None, "name")],
+                Operation::ReplaceView(it) => vec![(Some(it.name.resolve(schema)), None, "name")],
+                Operation::DropView(it) => vec![(Some(it.name.resolve(schema)), None, "name")],
+                Operation::CreateEnum(it) => vec![(Some(it.name.resolve(schema)), None, "name")],
                 Operation::AddUnique(it) => {
                     let table = it.table.resolve(schema);
                     let index = TableName::new(table.schema.clone(), &it.name);
@@ -373,7 +400,7 @@ impl Check<'_> {
             relations
                 .entry(relation.clone())
                 .or_insert_with(|| span.clone());
-            first.map(|first| (format!("index {relation} is named twice"), first))
+            first.map(|first| (format!("relation {relation} is named twice"), first))
         });
         if let Some((message, first)) = constraint_first.or(relation_first) {
             self.pair(span, message, &first, "give each a name of its own; to replace one, add the new one first and drop the old one in a later plan");

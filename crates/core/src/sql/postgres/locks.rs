@@ -87,10 +87,34 @@ fn object_locks(change: &ObjectChange) -> Vec<(TableName, LockMode)> {
             Object::Constraint { table, .. }
             | Object::Trigger { table, .. }
             | Object::Policy { table, .. } => vec![(table.clone(), LockMode::AccessShare)],
-            Object::Relation { .. } | Object::Schema { .. } | Object::Type { .. } => Vec::new(),
+            Object::Relation { .. }
+            | Object::Schema { .. }
+            | Object::Extension { .. }
+            | Object::Role { .. }
+            | Object::Type { .. } => Vec::new(),
         },
         // Only the index itself is locked.
         ObjectChange::RenameIndex { .. } => Vec::new(),
+        ObjectChange::CreateSchema { .. }
+        | ObjectChange::DropSchema { .. }
+        | ObjectChange::CreateEnum { .. }
+        | ObjectChange::DropType { .. }
+        | ObjectChange::AddEnumValue { .. }
+        | ObjectChange::RenameEnumValue { .. } => Vec::new(),
+        // What its query reads is locked as every reader locks it.
+        ObjectChange::CreateView { name, replace, .. } => match replace {
+            true => vec![(name.clone(), LockMode::AccessExclusive)],
+            false => Vec::new(),
+        },
+        ObjectChange::DropView { name } => vec![(name.clone(), LockMode::AccessExclusive)],
+        // Since 18; before, GRANT locks no table.
+        ObjectChange::Grant { on, .. } | ObjectChange::Revoke { on, .. } => match on {
+            Object::Relation {
+                name,
+                kind: RelationKind::Table | RelationKind::View | RelationKind::MaterializedView,
+            } => vec![(name.clone(), LockMode::AccessShare)],
+            _ => Vec::new(),
+        },
     }
 }
 
@@ -128,6 +152,7 @@ pub fn action_locks(action: &Action) -> Vec<(TableName, LockMode)> {
         Action::Concurrent(
             Concurrent::CreateIndex { table, .. }
             | Concurrent::DropIndex { table, .. }
+            | Concurrent::Reindex { table, .. }
             | Concurrent::Analyze { table },
         ) => vec![(table.clone(), LockMode::ShareUpdateExclusive)],
         Action::Concurrent(Concurrent::Validate {
@@ -142,7 +167,7 @@ pub fn action_locks(action: &Action) -> Vec<(TableName, LockMode)> {
         Action::Backfill(backfill) => vec![(backfill.table.clone(), LockMode::RowExclusive)],
         // A row that can be repaired beyond doubt is repaired.
         Action::Verify(verify) => vec![(verify.table.clone(), LockMode::RowExclusive)],
-        Action::Sql(_) => Vec::new(),
+        Action::Sql(_) | Action::Wait(_) => Vec::new(),
     };
     strongest(all)
 }

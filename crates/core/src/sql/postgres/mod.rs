@@ -53,6 +53,9 @@ fn action_texts(action: &Action, no: u32, run: &str) -> Vec<String> {
         Action::Concurrent(Concurrent::Validate { table, name, .. }) => {
             vec![change::validate_constraint(table, name)]
         }
+        Action::Concurrent(Concurrent::Reindex { table, name }) => {
+            vec![change::reindex_concurrently(table, name)]
+        }
         Action::Concurrent(Concurrent::Analyze { table }) => vec![change::analyze(table)],
         Action::Sync(table_sync) => {
             sync::install(table_sync, &sync::artifact(run, &table_sync.table))
@@ -60,6 +63,7 @@ fn action_texts(action: &Action, no: u32, run: &str) -> Vec<String> {
         Action::Backfill(backfill) => vec![batch_text(backfill)],
         Action::Verify(verify) => vec![verify_text(verify)],
         Action::Sql(sql) => vec![sql.text.clone()],
+        Action::Wait(wait) => vec![wait.query.trim().to_owned()],
     }
 }
 

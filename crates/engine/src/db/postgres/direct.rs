@@ -35,7 +35,11 @@ pub(super) const GIVE: &str = "Give the address of the server itself: --direct-u
 fn needs_own_backend(action: &Action) -> bool {
     match action {
         Action::Concurrent(_) | Action::Sql(_) => true,
-        Action::Ddl(_) | Action::Sync(_) | Action::Backfill(_) | Action::Verify(_) => false,
+        Action::Ddl(_)
+        | Action::Sync(_)
+        | Action::Backfill(_)
+        | Action::Verify(_)
+        | Action::Wait(_) => false,
     }
 }
 

@@ -35,7 +35,7 @@ impl<D: Database> Driver<'_, D> {
             }
             // No transaction ties its effect to its record, so a rollback has
             // to know that there may be something to take back.
-            Action::Concurrent(_) => {
+            Action::Concurrent(_) | Action::Wait(_) => {
                 self.mark(step, StepState::Running, None).await?;
                 self.act(step, Direction::Do).await
             }

@@ -4,7 +4,7 @@
 //! something else than expected must fail, not pass in silence. CASCADE is
 //! never written either.
 
-mod object;
+pub mod object;
 mod table;
 
 use super::sync;
@@ -131,6 +131,14 @@ pub fn drop_index_concurrently(table: &TableName, name: &str) -> String {
 /// `VALIDATE CONSTRAINT`.
 pub fn validate_constraint(table: &TableName, name: &str) -> String {
     alter(table, &format!("VALIDATE CONSTRAINT {}", quote_ident(name)))
+}
+
+/// `REINDEX INDEX CONCURRENTLY`. An index lives in its table's schema.
+pub fn reindex_concurrently(table: &TableName, name: &str) -> String {
+    format!(
+        "REINDEX INDEX CONCURRENTLY {}",
+        quote_qualified(&table.schema, name)
+    )
 }
 
 /// `ANALYZE`.

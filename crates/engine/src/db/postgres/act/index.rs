@@ -224,7 +224,7 @@ async fn remove(act: &Act<'_>, table: &TableName, name: &str) -> Result<Outcome<
 }
 
 /// Takes every timer away, and looks whether that worked.
-async fn prepare(act: &Act<'_>, long: &Long) -> Result<(), DbError> {
+pub(super) async fn prepare(act: &Act<'_>, long: &Long) -> Result<(), DbError> {
     let failed = |error| classify(&error, &act.doing);
     let mut text = format!(
         "SET application_name = '{}'; SET lock_timeout = 0; SET statement_timeout = 0;
@@ -259,13 +259,13 @@ async fn prepare(act: &Act<'_>, long: &Long) -> Result<(), DbError> {
 }
 
 /// A relation of the wanted name.
-struct Found {
-    relkind: String,
+pub(super) struct Found {
+    pub(super) relkind: String,
     valid: bool,
-    of_table: bool,
+    pub(super) of_table: bool,
 }
 
-async fn find(
+pub(super) async fn find(
     act: &Act<'_>,
     control: &Session,
     table: &TableName,
@@ -358,7 +358,11 @@ async fn clean_up(
 
 /// Waits until no session builds for this step any more, or drops the index
 /// of this name. One that makes others wait is cancelled.
-async fn wait_for_builders(act: &Act<'_>, long: &Long, name: &str) -> Result<(), DbError> {
+pub(super) async fn wait_for_builders(
+    act: &Act<'_>,
+    long: &Long,
+    name: &str,
+) -> Result<(), DbError> {
     let failed = |error| classify(&error, &act.doing);
     let prefix = format!("\"{}", prefix(act));
     let name = quote_ident(name);
@@ -414,7 +418,7 @@ async fn wait_for_builders(act: &Act<'_>, long: &Long, name: &str) -> Result<(),
 }
 
 /// These statements cannot carry the fence, so the lease is read just before.
-async fn still_ours(act: &Act<'_>, long: &Long) -> Result<(), DbError> {
+pub(super) async fn still_ours(act: &Act<'_>, long: &Long) -> Result<(), DbError> {
     let text = format!(
         "{}COMMIT",
         fence_prologue(act.fence, "SET LOCAL lock_timeout = '5s';")
@@ -424,7 +428,7 @@ async fn still_ours(act: &Act<'_>, long: &Long) -> Result<(), DbError> {
 }
 
 /// A build waits for every older transaction of the database: say for which.
-async fn tell_of_old_transactions(act: &Act<'_>, long: &Long) -> Result<(), DbError> {
+pub(super) async fn tell_of_old_transactions(act: &Act<'_>, long: &Long) -> Result<(), DbError> {
     let rows = long
         .control
         .query_typed(include_str!("sql/old_transactions.sql"), &[])

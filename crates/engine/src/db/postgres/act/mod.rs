@@ -2,8 +2,9 @@
 //! crash at any instant leaves either neither or both.
 //!
 //! - [`ddl`]: `Ddl` and `Sync`, under the guard, in one transaction.
-//! - [`index`]: indexes built and dropped concurrently; no transaction ties
-//!   them to their record, so the catalog is asked.
+//! - [`index`], [`reindex`]: indexes built and dropped concurrently; no
+//!   transaction ties them to their record, so the catalog is asked.
+//! - [`wait`]: a condition of the plan, asked until it holds.
 //! - [`validate`] (also ANALYZE), [`sql`]: long transactions that give way when somebody
 //!   waits for them.
 //!
@@ -13,9 +14,11 @@
 mod ddl;
 mod index;
 mod long;
+mod reindex;
 mod sql;
 pub(crate) mod text;
 mod validate;
+mod wait;
 
 use pontoon_core::step::{Action, Concurrent, Undo};
 use serde_json::Value;
@@ -104,6 +107,10 @@ pub(crate) async fn act(
         Action::Concurrent(Concurrent::Validate { table, name, .. }) => {
             validate::perform(&act, table, name, texts).await
         }
+        Action::Concurrent(Concurrent::Reindex { table, name }) => {
+            reindex::perform(&act, table, name).await
+        }
+        Action::Wait(condition) => wait::perform(&act, condition).await,
         Action::Concurrent(Concurrent::Analyze { .. }) => validate::analyze(&act, texts).await,
         Action::Sql(text) => sql::perform(&act, &text.text).await,
         Action::Backfill(_) | Action::Verify(_) => Err(DbError::new(

@@ -122,6 +122,7 @@ pub(super) fn catalog(about: &rows::Server, decoded: Decoded) -> Catalog {
         expressions: Vec::new(),
         types: Vec::new(),
         objects: Vec::new(),
+        views: Vec::new(),
     }
 }
 

@@ -23,6 +23,7 @@ mod dependents;
 mod objects;
 mod questions;
 mod rows;
+mod views;
 
 use pontoon_core::catalog::{Catalog, Question};
 use pontoon_core::name::TableName;

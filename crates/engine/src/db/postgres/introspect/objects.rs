@@ -1,4 +1,4 @@
-//! What there is beside tables: only read, in one statement.
+//! What there is beside tables: only read, in a transaction of its own.
 
 use std::collections::HashMap;
 
@@ -24,6 +24,8 @@ struct Row {
 fn address(object: &Object) -> (&'static str, &str, &str, &str) {
     match object {
         Object::Schema { name } => ("schema", "", name, ""),
+        Object::Extension { name } => ("extension", "", name, ""),
+        Object::Role { name } => ("role", "", name, ""),
         Object::Type { name } => ("type", &name.schema, &name.name, ""),
         Object::Relation { name, .. } => ("relation", &name.schema, &name.name, ""),
         Object::Constraint { table, name } => ("constraint", &table.schema, &table.name, name),
@@ -37,6 +39,8 @@ fn fits(object: &Object, facts: &ObjectFacts) -> bool {
     match object {
         Object::Relation { kind, .. } => facts.kind.is_some_and(|relkind| kind.fits(relkind)),
         Object::Schema { .. }
+        | Object::Extension { .. }
+        | Object::Role { .. }
         | Object::Type { .. }
         | Object::Constraint { .. }
         | Object::Trigger { .. }
@@ -67,6 +71,9 @@ pub(super) async fn ask(
         return Ok(HashMap::new());
     }
     let [kinds, schemas, names, parts] = &asked;
+    // With nothing but pg_catalog in the search path, the server writes every
+    // other name with its schema.
+    super::begin(client, super::BEGIN).await?;
     let rows = client
         .query_typed(
             include_str!("sql/objects.sql"),
@@ -79,7 +86,8 @@ pub(super) async fn ask(
             ],
         )
         .await
-        .map_err(server("look up what the plan names"))?;
+        .map_err(server("look up what the plan names"));
+    let rows = super::end(client, rows).await?;
     let found: Vec<Row> = decode("what the plan names", rows)?;
     Ok(found
         .into_iter()

@@ -30,6 +30,7 @@ use pontoon_core::catalog::{
 use pontoon_core::expr::{Expr, ROW, Volatility};
 use pontoon_core::lex::{self, TokenKind};
 use pontoon_core::name::TableName;
+use pontoon_core::sql::quote::dollar_quote;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
@@ -112,9 +113,12 @@ pub(super) async fn ask(
     let mut refused: HashMap<usize, ServerMessage> = HashMap::new();
     let mut shapes: BTreeMap<ShapeKey, Vec<ExpressionText>> = BTreeMap::new();
     let mut types = Vec::new();
+    let (mut supposed, mut views): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
     for (no, question) in request.questions.iter().enumerate() {
         match question {
             Question::Object { .. } => {}
+            Question::Suppose { statement } => supposed.push(statement.as_str()),
+            Question::View { query } => views.push(query.as_str()),
             Question::Type { text } => match type_text(text) {
                 Err(message) => _ = refused.insert(no, message),
                 Ok(()) => types.push(TypeText {
@@ -152,7 +156,7 @@ pub(super) async fn ask(
         expressions: Vec::new(),
         types: Vec::new(),
     };
-    if !(shapes.is_empty() && types.is_empty()) {
+    if !(shapes.is_empty() && types.is_empty() && views.is_empty()) {
         if about.in_recovery {
             return Err(InspectError::Standby);
         }
@@ -162,7 +166,9 @@ pub(super) async fn ask(
                 database: about.database.clone(),
             });
         }
-        answered = put(client, &request.schema, &Asked { shapes, types }).await?;
+        let asked = Asked { shapes, types };
+        answered = put(client, &request.schema, &supposed, &asked).await?;
+        catalog.views = super::views::ask(client, &request.schema, &supposed, &views).await?;
     }
 
     let mut objects = objects::ask(client, &request.questions).await?;
@@ -179,6 +185,7 @@ pub(super) async fn ask(
     for (no, question) in request.questions.iter().enumerate() {
         let refused = refused.remove(&no);
         match question {
+            Question::Suppose { .. } | Question::View { .. } => {}
             Question::Object { object } => catalog.objects.push(ObjectAnswer {
                 object: object.clone(),
                 facts: objects.remove(&no),
@@ -209,14 +216,9 @@ pub(super) async fn ask(
     Ok(())
 }
 
-/// One round trip: every message is sent before the first answer is read. The
-/// last one rolls back, whatever became of those before it.
-async fn put(client: &Client, schema: &str, asked: &Asked) -> Result<Answered, InspectError> {
-    let asked = serde_json::to_string(asked).map_err(|source| InspectError::Decode {
-        what: "the questions",
-        source,
-    })?;
-    let begin = format!(
+/// The beginning of a transaction in which the server reads a plan's texts.
+pub(super) fn begin(schema: &str, supposed: &[&str]) -> String {
+    let mut text = format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
          SET LOCAL search_path = pg_catalog, {}, pg_temp;
          SET LOCAL standard_conforming_strings = on;
@@ -226,6 +228,30 @@ async fn put(client: &Client, schema: &str, asked: &Asked) -> Result<Answered, I
          SET LOCAL statement_timeout = '60s'",
         quote(schema)
     );
+    // What cannot be made is missed by whoever needs it, who says so better.
+    for statement in supposed {
+        let body = format!(
+            "BEGIN EXECUTE {}; EXCEPTION WHEN OTHERS THEN NULL; END",
+            dollar_quote("pontoon_step", statement)
+        );
+        text.push_str(&format!(";\nDO {}", dollar_quote("pontoon_suppose", &body)));
+    }
+    text
+}
+
+/// One round trip: every message is sent before the first answer is read. The
+/// last one rolls back, whatever became of those before it.
+async fn put(
+    client: &Client,
+    schema: &str,
+    supposed: &[&str],
+    asked: &Asked,
+) -> Result<Answered, InspectError> {
+    let asked = serde_json::to_string(asked).map_err(|source| InspectError::Decode {
+        what: "the questions",
+        source,
+    })?;
+    let begin = begin(schema, supposed);
     let asked = [(&asked as _, Type::TEXT)];
     let (begun, given, done, answers, ended) = futures_util::future::join5(
         client.batch_execute(&begin),

@@ -39,25 +39,49 @@ WITH asked AS (
                     SELECT 'toast.' || his.option
                       FROM pg_catalog.pg_class t
                      CROSS JOIN LATERAL pg_catalog.unnest(t.reloptions) AS his (option)
-                     WHERE t.oid = r.reltoastrelid) AS o (option)) AS options
+                     WHERE t.oid = r.reltoastrelid) AS o (option)) AS options,
+           NULL::json AS labels,
+           CASE WHEN r.relkind IN ('v', 'm') THEN pg_catalog.pg_get_viewdef(r.oid) END AS definition,
+           NULL::json AS extension
       FROM relation r
      WHERE r.kind = 'relation'
     UNION ALL
-    SELECT part.no, NULL, part.relowner, NULL, part.comment, NULL
+    SELECT part.no, NULL, part.relowner, NULL, part.comment, NULL, NULL, NULL, NULL
       FROM part
     UNION ALL
     SELECT a.no, NULL, n.nspowner, n.nspacl,
-           pg_catalog.obj_description(n.oid, 'pg_namespace'), NULL
+           pg_catalog.obj_description(n.oid, 'pg_namespace'), NULL, NULL, NULL, NULL
       FROM asked a
       JOIN pg_catalog.pg_namespace n ON n.nspname = a.name
      WHERE a.kind = 'schema'
     UNION ALL
     SELECT a.no, t.typtype::text, t.typowner, t.typacl,
-           pg_catalog.obj_description(t.oid, 'pg_type'), NULL
+           pg_catalog.obj_description(t.oid, 'pg_type'), NULL,
+           (SELECT pg_catalog.json_agg(e.enumlabel ORDER BY e.enumsortorder)
+              FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid), NULL, NULL
       FROM asked a
       JOIN pg_catalog.pg_namespace n ON n.nspname = a.schema
       JOIN pg_catalog.pg_type t ON t.typnamespace = n.oid AND t.typname = a.name
      WHERE a.kind = 'type'
+    UNION ALL
+    SELECT a.no, NULL, r.oid, NULL, NULL, NULL, NULL, NULL, NULL
+      FROM asked a
+      JOIN pg_catalog.pg_roles r ON r.rolname = a.name
+     WHERE a.kind = 'role'
+    UNION ALL
+    SELECT a.no, NULL, coalesce(e.extowner, (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = CURRENT_USER)),
+           NULL, pg_catalog.obj_description(e.oid, 'pg_extension'), NULL, NULL, NULL,
+           pg_catalog.json_build_object(
+               'installed', e.extversion,
+               'schema', (SELECT n.nspname FROM pg_catalog.pg_namespace n WHERE n.oid = e.extnamespace),
+               'fixed_schema', (SELECT v.schema FROM pg_catalog.pg_available_extension_versions v
+                                 WHERE v.name = x.name LIMIT 1),
+               'available', (SELECT coalesce(pg_catalog.json_agg(v.version ORDER BY v.version), '[]')
+                               FROM pg_catalog.pg_available_extension_versions v WHERE v.name = x.name))
+      FROM asked a
+      JOIN pg_catalog.pg_available_extensions x ON x.name = a.name
+      LEFT JOIN pg_catalog.pg_extension e ON e.extname = x.name
+     WHERE a.kind = 'extension'
 )
 SELECT pg_catalog.json_build_object(
     'no', f.no,
@@ -66,6 +90,9 @@ SELECT pg_catalog.json_build_object(
     'owned_by_us', pg_catalog.pg_has_role(f.owner, 'USAGE'),
     'comment', f.comment,
     'options', coalesce(f.options, '[]'),
+    'labels', coalesce(f.labels, '[]'),
+    'definition', f.definition,
+    'extension', f.extension,
     'grants', (
         SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
                    'grantee', CASE WHEN g.grantee <> 0 THEN pg_catalog.pg_get_userbyid(g.grantee) END,
