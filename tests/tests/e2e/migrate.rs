@@ -128,6 +128,19 @@ async fn runs_a_folder_in_the_order_of_its_versions() {
                 "Nothing was changed.",
             ],
         );
+        let dry = desk.0.pontoon.spawn(&["migrate", "plans", "--dry-run"]);
+        let (ended, lines) = dry.wait().await;
+        ended.expect(0);
+        let events: Vec<&Value> = lines.iter().map(|line| &line["event"]).collect();
+        assert_eq!(events, ["plans", "preview", "preview", "preview", "exit"]);
+        assert_eq!(lines[0]["nested"], serde_json::json!(["plans/old"]));
+        assert_eq!(lines[1]["preview"]["plan"], "amounts", "{}", lines[1]);
+        let refused = &lines[3]["refused"];
+        assert!(
+            lines[3]["preview"].is_null() && refused["message"].is_string(),
+            "{}",
+            lines[3]
+        );
         let differences = before.differences(&desk.dump().await);
         assert!(differences.is_empty(), "{differences:#?}");
         assert_eq!(desk.0.text("SELECT to_regnamespace('pontoon')").await, "∅");
@@ -615,6 +628,35 @@ async fn one_at_a_time_and_interrupted() {
         assert_says(&desk.migrate(&[], 11).await, &["pontoon resume"]);
         desk.0.pontoon.call(&["resume"]).await.expect(0);
         desk.migrate(&[], 0).await;
+        desk.0.clean().await;
+        desk.0.end().await;
+    }
+}
+
+/// Four that begin at the same moment, on a database that Pontoon has never seen: whoever comes second is told so, and
+/// each plan is run once.
+#[tokio::test(flavor = "multi_thread")]
+async fn several_at_the_same_moment() {
+    for version in super::versions() {
+        let desk = Desk::new(version).await;
+        desk.plan("1", "1", "amounts", "", FIRST);
+        desk.plan("2", "2", "slugs", "limits: {max_batch_rows: 50}", SECOND);
+        desk.plan("3", "3", "tighten", "", THIRD);
+        let all = [(); 4].map(|()| desk.0.pontoon.spawn(&["migrate", "plans"]));
+        let mut codes = Vec::new();
+        for one in all {
+            let (ended, _) = one.wait().await;
+            assert!(matches!(ended.code, Some(0 | 9)), "{}", ended.said());
+            codes.push(ended.code);
+        }
+        assert!(codes.contains(&Some(0)), "{codes:?}");
+        let applied = [
+            "1 amounts completed",
+            "2 slugs completed",
+            "3 tighten completed",
+        ];
+        assert_eq!(desk.history().await, applied);
+        assert_eq!(rows_committed(&desk.0.client).await, 2 * ROWS);
         desk.0.clean().await;
         desk.0.end().await;
     }
