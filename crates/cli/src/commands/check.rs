@@ -18,7 +18,8 @@ use crate::{files, words};
 /// Tells everything that is wrong with every file at once, each mistake with
 /// its line. Plans are held against the ceilings of the pontoon.yaml beside
 /// them, as they would be with --env. A file called pontoon.yaml is checked as
-/// a configuration; a folder stands for the YAML files in it.
+/// a configuration; a folder stands for the YAML files in it, in which no two
+/// plans may have one version.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Files of plans
