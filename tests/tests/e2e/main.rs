@@ -32,6 +32,7 @@ mod subscribers;
 mod tables;
 mod takeover;
 mod throttle;
+mod views;
 mod workers;
 mod writes;
 
