@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 use crate::args::Arguments;
 use crate::report::{Figure, Report, millis};
 use crate::server::{TURN, original, settle, turn};
-use crate::sitting::{Took, command, finish, plan_text, sit};
+use crate::sitting::{FULL_SPEED, Took, command, finish, plan_text, sit};
 use crate::table::{Key, Shape, Table, Work};
 use crate::{Error, cpu};
 
@@ -63,7 +63,12 @@ async fn writes(server: &Server, arguments: &Arguments) -> Result<Vec<Figure>, E
         for under in [false, true] {
             let client = turn(server).await?;
             if under {
-                sit(server, &plan_text(Work::Shapes, 1, ""), Phase::Backfill).await?;
+                sit(
+                    server,
+                    &plan_text(Work::Shapes, FULL_SPEED, ""),
+                    Phase::Backfill,
+                )
+                .await?;
             } else if let Some(columns) = Work::Shapes.columns() {
                 client.batch_execute(columns).await?;
                 let update = format!("UPDATE users SET {}", Work::Shapes.set());
@@ -108,7 +113,7 @@ async fn passes(server: &Server, arguments: &Arguments) -> Result<Vec<Figure>, E
     for _ in 0..arguments.rounds() {
         let client = turn(server).await?;
         settle(&client).await?;
-        let plan = plan_text(Work::Shapes, 1, "");
+        let plan = plan_text(Work::Shapes, FULL_SPEED, "");
         sit(server, &plan, Phase::DualWrite).await?;
         client
             .batch_execute(&format!(
@@ -206,7 +211,11 @@ async fn first_batch(
             ))
             .await?;
         settle(&client).await?;
-        let plan = plan_text(Work::Constant, 1, "limits: {max_batch_rows: 2000}\n");
+        let plan = plan_text(
+            Work::Constant,
+            FULL_SPEED,
+            "limits: {max_batch_rows: 2000}\n",
+        );
         let (begun, mut child) = (
             Instant::now(),
             command(server, &plan, Phase::Backfill)?.spawn()?,

@@ -1,8 +1,9 @@
 //! What the application feels while a backfill runs.
 //!
-//! Operations arrive at fixed times, at 30% of what the server can take
-//! without a run. Rounds are interleaved: without a run, then with each
-//! contestant, then again.
+//! Operations arrive at fixed times, at 30% of what the server can take. In
+//! each turn of a contestant the same application is first looked at alone,
+//! then beside it, so that both meet the same neighbours of the machine; turns
+//! are interleaved.
 
 use std::time::{Duration, Instant};
 
@@ -13,23 +14,25 @@ use pontoon_sandbox::app::{ProbeOptions, ProbeTarget, StallProbe};
 use crate::Error;
 use crate::args::Arguments;
 use crate::peers::Peer;
-use crate::report::{Figure, Goal, Report, millis};
+use crate::report::{Figure, Goal, Report, median, millis};
 use crate::server::{TURN, original, settle, turn};
-use crate::sitting::{plan_text, sit};
+use crate::sitting::{FULL_SPEED, plan_text, sit};
 use crate::table::{Key, Shape, Table, Work};
 use crate::traffic::{Felt, Pace, Traffic};
 
 /// Of what the server can take.
 const LOAD: f64 = 0.3;
+/// Traffic before anything is measured: the first write of each page after a
+/// checkpoint logs the whole page, for whoever comes first.
+const WARM: Duration = Duration::from_secs(4);
 /// How long is looked at traffic alone.
-const ALONE: Duration = Duration::from_secs(8);
+const ALONE: Duration = Duration::from_secs(12);
 /// What `max_lock_duration` is by default, in milliseconds.
 const MAX_LOCK_DURATION: f64 = 500.0;
 
 /// What goes on beside the application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Beside {
-    Nothing,
     /// As a plan is that says nothing of throttle and batches.
     Default,
     /// As fast as it goes.
@@ -41,19 +44,13 @@ enum Beside {
 
 impl Beside {
     fn all() -> Vec<Self> {
-        let mut all = vec![
-            Self::Nothing,
-            Self::Default,
-            Self::Unthrottled,
-            Self::PlainUpdate,
-        ];
+        let mut all = vec![Self::Default, Self::Unthrottled, Self::PlainUpdate];
         all.extend(Peer::found().into_iter().map(Self::Peer));
         all
     }
 
     fn name(self) -> String {
         match self {
-            Self::Nothing => "without a run".to_owned(),
             Self::Default => "Pontoon, defaults".to_owned(),
             Self::Unthrottled => "Pontoon, 2 workers, 50,000 rows a batch".to_owned(),
             Self::PlainUpdate => "plain UPDATE".to_owned(),
@@ -62,9 +59,11 @@ impl Beside {
     }
 }
 
-/// One round beside one thing.
-struct Round {
-    felt: Felt,
+/// One turn of one contestant.
+struct Turn {
+    /// Before it began.
+    alone: Felt,
+    beside: Felt,
     /// How long the backfill took.
     took: Duration,
     /// The longest wait for us, in milliseconds.
@@ -85,7 +84,9 @@ pub(crate) async fn measure(
     original(server, &table).await?;
     let client = turn(server).await?;
     settle(&client).await?;
-    let closed = Traffic::start(server, table.rows, Pace::Closed).await?;
+    let mut closed = Traffic::start(server, table.rows, Pace::Closed).await?;
+    tokio::time::sleep(WARM).await;
+    closed.look();
     tokio::time::sleep(ALONE).await;
     let most = closed.stop().await?.per_second;
     drop(client);
@@ -93,66 +94,17 @@ pub(crate) async fn measure(
         per_second: most * LOAD,
     };
     let contestants = Beside::all();
-    let mut rounds: Vec<Vec<Round>> = contestants.iter().map(|_| Vec::new()).collect();
+    let mut turns: Vec<Vec<Turn>> = contestants.iter().map(|_| Vec::new()).collect();
     for _ in 0..arguments.rounds() {
-        for (beside, rounds) in contestants.iter().zip(&mut rounds) {
-            rounds.push(round(server, &table, pace, *beside).await?);
+        for (beside, turns) in contestants.iter().zip(&mut turns) {
+            turns.push(take_turn(server, &table, pace, *beside).await?);
         }
     }
-    let mut figures: Vec<Figure> = Vec::new();
-    let column =
-        |rounds: &[Round], value: &dyn Fn(&Round) -> f64| rounds.iter().map(value).collect();
-    let mut alone = None;
-    for (beside, rounds) in contestants.iter().zip(&rounds) {
-        let name = beside.name();
-        let percentile = |share: f64| {
-            column(rounds, &|round| {
-                millis(round.felt.latency.percentile(share))
-            })
-        };
-        let p99 = Figure::new(name.as_str(), "p99", "ms", percentile(0.99));
-        figures.push(Figure::new(name.as_str(), "p50", "ms", percentile(0.5)));
-        figures.push(match &alone {
-            None => p99.clone(),
-            Some(alone) => {
-                let goal = (*beside == Beside::Default).then_some(Goal::AtMost(1.5));
-                p99.clone().beside(alone, goal)
-            }
-        });
-        alone.get_or_insert(p99);
-        figures.push(Figure::new(name.as_str(), "p99.9", "ms", percentile(0.999)));
-        figures.push(Figure::new(
-            name.as_str(),
-            "worst",
-            "ms",
-            column(rounds, &|round| millis(round.felt.latency.worst())),
-        ));
-        figures.push(Figure::new(
-            name.as_str(),
-            "throughput",
-            "operations/s",
-            column(rounds, &|round| round.felt.per_second),
-        ));
-        if matches!(beside, Beside::Default | Beside::Unthrottled) {
-            let waits: Vec<f64> = column(rounds, &|round| round.attributed);
-            let worst = waits.iter().copied().fold(0.0, f64::max);
-            let limit = Figure::new("max_lock_duration", "limit", "ms", vec![MAX_LOCK_DURATION]);
-            let mut figure =
-                Figure::new(name.as_str(), "worst wait for us, any round", "ms", waits);
-            figure.median = worst;
-            figures.push(figure.beside(&limit, Some(Goal::AtMost(1.0))));
-        }
-        if *beside != Beside::Nothing {
-            figures.push(Figure::new(
-                name.as_str(),
-                "rows",
-                "rows/s",
-                column(rounds, &|round| {
-                    f64::from(table.rows) / round.took.as_secs_f64()
-                }),
-            ));
-        }
-    }
+    let figures = contestants
+        .iter()
+        .zip(&turns)
+        .flat_map(|(beside, turns)| figures(*beside, turns, table.rows))
+        .collect();
     report.add(
         "latency",
         format!(
@@ -166,7 +118,60 @@ pub(crate) async fn measure(
     Ok(())
 }
 
-async fn round(server: &Server, table: &Table, pace: Pace, beside: Beside) -> Result<Round, Error> {
+/// What one contestant's turns were like.
+fn figures(beside: Beside, turns: &[Turn], rows: u32) -> Vec<Figure> {
+    let name = beside.name();
+    let column = |value: &dyn Fn(&Turn) -> f64| turns.iter().map(value).collect::<Vec<f64>>();
+    let mut figures = Vec::new();
+    for (what, share) in [
+        ("p50", 0.5),
+        ("p99", 0.99),
+        ("p99.9", 0.999),
+        ("worst", 1.0),
+    ] {
+        let of = |felt: &Felt| millis(felt.latency.percentile(share));
+        let alone = Figure::new(
+            format!("{name}: before it"),
+            what,
+            "ms",
+            column(&|turn| of(&turn.alone)),
+        );
+        let goal = (beside == Beside::Default && what == "p99").then_some(Goal::AtMost(1.5));
+        let during = Figure::new(name.as_str(), what, "ms", column(&|turn| of(&turn.beside)));
+        // Each turn beside its own time alone.
+        let share = median(&column(&|turn| of(&turn.beside) / of(&turn.alone)));
+        figures.push(during.with_share(share, &alone, goal));
+        figures.push(alone);
+    }
+    figures.push(Figure::new(
+        name.as_str(),
+        "throughput",
+        "operations/s",
+        column(&|turn| turn.beside.per_second),
+    ));
+    if matches!(beside, Beside::Default | Beside::Unthrottled) {
+        let waits = column(&|turn| turn.attributed);
+        let worst = waits.iter().copied().fold(0.0, f64::max);
+        let limit = Figure::new("max_lock_duration", "limit", "ms", vec![MAX_LOCK_DURATION]);
+        let mut figure = Figure::new(name.as_str(), "worst wait for us, any turn", "ms", waits);
+        figure.median = worst;
+        figures.push(figure.beside(&limit, Some(Goal::AtMost(1.0))));
+    }
+    figures.push(Figure::new(
+        name,
+        "rows",
+        "rows/s",
+        column(&|turn| f64::from(rows) / turn.took.as_secs_f64()),
+    ));
+    figures
+}
+
+async fn take_turn(
+    server: &Server,
+    table: &Table,
+    pace: Pace,
+    beside: Beside,
+) -> Result<Turn, Error> {
     let client = turn(server).await?;
     let work = Work::Shapes;
     if beside == Beside::PlainUpdate
@@ -190,14 +195,17 @@ async fn round(server: &Server, table: &Table, pace: Pace, beside: Beside) -> Re
         write: "UPDATE users SET note = 'probe' WHERE id = 1".to_owned(),
     };
     let probe = StallProbe::start(options, target).await?;
-    let traffic = Traffic::start(server, table.rows, pace).await?;
+    let mut traffic = Traffic::start(server, table.rows, pace).await?;
+    tokio::time::sleep(WARM).await;
+    traffic.look();
+    tokio::time::sleep(ALONE).await;
+    let alone = traffic.look();
     let begun = Instant::now();
     let mut took = None;
     match beside {
-        Beside::Nothing => tokio::time::sleep(ALONE).await,
         Beside::Default => {
             took = Some(
-                sit(server, &plan_text(work, 1, ""), Phase::Backfill)
+                sit(server, &plan_text(work, "", ""), Phase::Backfill)
                     .await?
                     .backfill,
             );
@@ -205,9 +213,13 @@ async fn round(server: &Server, table: &Table, pace: Pace, beside: Beside) -> Re
         Beside::Unthrottled => {
             let more = "limits: {max_batch_rows: 50000}\n";
             took = Some(
-                sit(server, &plan_text(work, 2, more), Phase::Backfill)
-                    .await?
-                    .backfill,
+                sit(
+                    server,
+                    &plan_text(work, &format!("workers: 2, {FULL_SPEED}"), more),
+                    Phase::Backfill,
+                )
+                .await?
+                .backfill,
             );
         }
         Beside::PlainUpdate => {
@@ -219,8 +231,9 @@ async fn round(server: &Server, table: &Table, pace: Pace, beside: Beside) -> Re
     let took = took.unwrap_or_else(|| begun.elapsed());
     let felt = traffic.stop().await?;
     let stall = probe.stop().await;
-    Ok(Round {
-        felt,
+    Ok(Turn {
+        alone,
+        beside: felt,
         took,
         attributed: millis(stall.table.attributed),
     })

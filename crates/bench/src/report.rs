@@ -95,12 +95,19 @@ impl Figure {
         }
     }
 
-    /// The same beside a rival's figure.
+    /// The same beside a rival's figure: median to median.
     #[must_use]
-    pub(crate) fn beside(mut self, rival: &Self, goal: Option<Goal>) -> Self {
+    pub(crate) fn beside(self, rival: &Self, goal: Option<Goal>) -> Self {
+        let share = self.median / rival.median;
+        self.with_share(share, rival, goal)
+    }
+
+    /// The same beside a rival's figure, of which it is that share.
+    #[must_use]
+    pub(crate) fn with_share(mut self, share: f64, rival: &Self, goal: Option<Goal>) -> Self {
         self.compared = Some(Compared {
             rival: rival.contestant.clone(),
-            share: self.median / rival.median,
+            share,
             goal,
         });
         self

@@ -12,6 +12,9 @@ const ORIGINAL: &str = "original";
 /// The copy.
 pub(crate) const TURN: &str = "turn";
 
+/// Log files to write over, of 16 MB.
+const LOG_FILES: u32 = 192;
+
 /// A durable server. Unless it shall be as it comes out of the box, its cache
 /// holds the tables of the quick grid and no checkpoint or vacuum comes in
 /// between, so that contestants differ by what they do.
@@ -25,10 +28,33 @@ pub(crate) async fn start(arguments: &Arguments) -> Result<Server, Error> {
         spec = spec
             .setting("shared_buffers", "'1GB'")
             .setting("max_wal_size", "'16GB'")
+            .setting("min_wal_size", "'4GB'")
             .setting("checkpoint_timeout", "'60min'")
             .setting("autovacuum", "off");
     }
-    Ok(Server::start(spec).await?)
+    let server = Server::start(spec).await?;
+    if !arguments.stock {
+        leave_log_files(&server).await?;
+    }
+    Ok(server)
+}
+
+/// Leaves log files to write over, as a server has that has been up for a
+/// while. A new one is filled with zeros first, and whoever commits meanwhile
+/// waits.
+async fn leave_log_files(server: &Server) -> Result<(), Error> {
+    let admin = server.client("postgres").await?;
+    for _ in 0..LOG_FILES {
+        admin
+            .batch_execute(
+                "SELECT pg_logical_emit_message(true, 'bench', ''); SELECT pg_switch_wal()",
+            )
+            .await?;
+    }
+    // The first one makes the files old, the second one renames them.
+    admin.batch_execute("CHECKPOINT").await?;
+    admin.batch_execute("CHECKPOINT").await?;
+    Ok(())
 }
 
 /// Makes the table that the turns begin with.

@@ -56,10 +56,14 @@ pub(crate) struct Took {
     pub(crate) peak_kib: u64,
 }
 
-/// A plan's text.
-pub(crate) fn plan_text(work: Work, workers: u32, more: &str) -> String {
+/// The key of `backfill` for a run that yields to nobody. The benchmark's own
+/// sessions are an application to it.
+pub(crate) const FULL_SPEED: &str = "nice_ratio: 0";
+
+/// A plan's text; `backfill` are keys of that name.
+pub(crate) fn plan_text(work: Work, backfill: &str, more: &str) -> String {
     format!(
-        "plan: bench\nversion: 1\nbackfill: {{workers: {workers}}}\n{more}operations:\n{}",
+        "plan: bench\nversion: 1\nbackfill: {{{backfill}}}\n{more}operations:\n{}",
         work.operations()
     )
 }

@@ -1,17 +1,20 @@
 //! An application: each operation reads one row or writes one, by its key.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use pontoon_sandbox::Server;
 use pontoon_sandbox::app::Histogram;
 use tokio::task::JoinSet;
+use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::server::TURN;
 
-/// Connections.
-const CLIENTS: u32 = 4;
+/// Connections. Enough that operations which arrive at fixed times seldom wait
+/// for one: a pool that is too small turns every hiccup into a queue.
+const CLIENTS: u32 = 16;
 
 /// When the next operation begins.
 #[derive(Clone, Copy, Debug)]
@@ -19,19 +22,21 @@ pub(crate) enum Pace {
     /// As soon as the one before has ended.
     Closed,
     /// At fixed times, all clients together so many a second. Latency counts
-    /// from the time at which it should have begun, so that a stall shows in
-    /// every operation that it delays.
+    /// from the time at which an operation should have begun, so that a stall
+    /// shows in every operation that it delays.
     Open { per_second: f64 },
 }
 
 /// Traffic under way.
 pub(crate) struct Traffic {
     stop: CancellationToken,
-    clients: JoinSet<Result<Histogram, Error>>,
-    begun: Instant,
+    clients: JoinSet<Result<(), Error>>,
+    /// What each client has felt since the last look.
+    latencies: Vec<Arc<Mutex<Histogram>>>,
+    since: Instant,
 }
 
-/// What it felt.
+/// What it felt between two looks.
 #[derive(Clone, Debug)]
 pub(crate) struct Felt {
     pub(crate) latency: Histogram,
@@ -48,63 +53,117 @@ impl Traffic {
         }
         let begun = Instant::now();
         let mut clients = JoinSet::new();
+        let mut latencies = Vec::new();
         for (number, client) in (0..CLIENTS).zip(connected) {
-            let stop = stop.clone();
-            clients.spawn(async move {
-                let read = client
-                    .prepare("SELECT email, amount, note FROM users WHERE id = $1")
-                    .await?;
-                let write = client
-                    .prepare("UPDATE users SET note = $2 WHERE id = $1")
-                    .await?;
-                let mut latency = Histogram::default();
-                let mut at = Walk::new(number, rows);
-                let gap = match pace {
-                    Pace::Closed => Duration::ZERO,
-                    Pace::Open { per_second } => {
-                        Duration::from_secs_f64(f64::from(CLIENTS) / per_second)
-                    }
-                };
-                let mut due = begun + gap * number / CLIENTS;
-                let mut turn = 0_u32;
-                while !stop.is_cancelled() {
-                    match pace {
-                        Pace::Closed => due = Instant::now(),
-                        Pace::Open { .. } => tokio::time::sleep_until(due.into()).await,
-                    }
-                    let id = at.next();
-                    if turn.is_multiple_of(2) {
-                        client.query(&read, &[&id]).await?;
-                    } else {
-                        client.execute(&write, &[&id, &"seen"]).await?;
-                    }
-                    latency.record(due.elapsed());
-                    due += gap;
-                    turn = turn.wrapping_add(1);
-                }
-                Ok(latency)
-            });
+            let latency = Arc::new(Mutex::new(Histogram::default()));
+            latencies.push(latency.clone());
+            let due = Due::new(pace, begun, number);
+            let keys = Walk::new(number, rows);
+            clients.spawn(operate(client, due, keys, latency, stop.clone()));
         }
         Ok(Self {
             stop,
             clients,
-            begun,
+            latencies,
+            since: begun,
         })
     }
 
-    /// Ends it.
-    pub(crate) async fn stop(mut self) -> Result<Felt, Error> {
-        self.stop.cancel();
+    /// What was felt since it began, or since the last look.
+    pub(crate) fn look(&mut self) -> Felt {
         let mut latency = Histogram::default();
-        while let Some(client) = self.clients.join_next().await {
-            latency.merge(&client??);
+        for one in &self.latencies {
+            latency.merge(&std::mem::take(&mut *lock(one)));
         }
+        let elapsed = std::mem::replace(&mut self.since, Instant::now()).elapsed();
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
         let count = latency.count() as f64;
-        Ok(Felt {
+        Felt {
             latency,
-            per_second: count / self.begun.elapsed().as_secs_f64(),
-        })
+            per_second: count / elapsed.as_secs_f64(),
+        }
+    }
+
+    /// Ends it, once every operation has ended whose time had come.
+    pub(crate) async fn stop(mut self) -> Result<Felt, Error> {
+        self.stop.cancel();
+        while let Some(client) = self.clients.join_next().await {
+            client??;
+        }
+        Ok(self.look())
+    }
+}
+
+/// One client: reads and writes in turn.
+async fn operate(
+    client: Client,
+    mut due: Due,
+    mut keys: Walk,
+    latency: Arc<Mutex<Histogram>>,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let read = client
+        .prepare("SELECT email, amount, note FROM users WHERE id = $1")
+        .await?;
+    let write = client
+        .prepare("UPDATE users SET note = $2 WHERE id = $1")
+        .await?;
+    let mut turn = 0_u32;
+    while due.is_late() || !stop.is_cancelled() {
+        let begun = due.next().await;
+        let id = keys.next();
+        if turn.is_multiple_of(2) {
+            client.query(&read, &[&id]).await?;
+        } else {
+            client.execute(&write, &[&id, &"seen"]).await?;
+        }
+        lock(&latency).record(begun.elapsed());
+        turn = turn.wrapping_add(1);
+    }
+    Ok(())
+}
+
+fn lock(latency: &Mutex<Histogram>) -> std::sync::MutexGuard<'_, Histogram> {
+    latency.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// When a client's operations begin.
+struct Due {
+    /// The next one's time and the gap between two; `None`: at once.
+    timetable: Option<(Instant, Duration)>,
+}
+
+impl Due {
+    fn new(pace: Pace, begun: Instant, number: u32) -> Self {
+        let timetable = match pace {
+            Pace::Closed => None,
+            Pace::Open { per_second } => {
+                let gap = Duration::from_secs_f64(f64::from(CLIENTS) / per_second);
+                Some((begun + gap * number / CLIENTS, gap))
+            }
+        };
+        Self { timetable }
+    }
+
+    /// The next operation's time has come already.
+    fn is_late(&self) -> bool {
+        self.timetable.is_some_and(|(due, _)| due <= Instant::now())
+    }
+
+    /// Waits for the next operation's time, and tells from when it counts. A
+    /// client that was free waits for its timer, whose lateness (a millisecond)
+    /// is none of the server's; one that was not is late by all that it missed.
+    async fn next(&mut self) -> Instant {
+        let Some((due, gap)) = &mut self.timetable else {
+            return Instant::now();
+        };
+        let this = *due;
+        *due += *gap;
+        if this <= Instant::now() {
+            return this;
+        }
+        tokio::time::sleep_until(this.into()).await;
+        Instant::now()
     }
 }
 

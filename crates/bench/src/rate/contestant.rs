@@ -10,7 +10,7 @@ use super::loops;
 use crate::peers::{Peer, on_path};
 use crate::report::Goal;
 use crate::server::{TURN, settle, turn};
-use crate::sitting::{plan_text, sit};
+use crate::sitting::{FULL_SPEED, plan_text, sit};
 use crate::table::{Table, Work};
 use crate::{Error, cpu};
 
@@ -146,7 +146,7 @@ impl Contestant {
                 clock.stop()
             }
             Self::UnderTriggers | Self::HalvesUnderTriggers => {
-                sit(server, &plan_text(work, 1, ""), Phase::DualWrite).await?;
+                sit(server, &plan_text(work, "", ""), Phase::DualWrite).await?;
                 let (client, clock) = clock(client).await?;
                 match self {
                     Self::HalvesUnderTriggers => halves(server, &client, &update).await?,
@@ -155,7 +155,7 @@ impl Contestant {
                 clock.stop()
             }
             Self::Pontoon(workers) => {
-                let plan = plan_text(work, workers, "");
+                let plan = plan_text(work, &format!("workers: {workers}, {FULL_SPEED}"), "");
                 if work == Work::Shapes {
                     sit(server, &plan, Phase::DualWrite).await?;
                 }
