@@ -26,6 +26,14 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{plural}", count(number))
 }
 
+/// Sessions of the application at work, in brackets; nothing when they are
+/// hidden from our role.
+pub(crate) fn at_work(sessions: Option<u64>) -> String {
+    sessions.map_or_else(String::new, |sessions| {
+        format!(" ({} at work)", counted(sessions, "session"))
+    })
+}
+
 /// Milliseconds as people say them: `3 ms`, `1.2 s`, `2 min 3 s`.
 pub(crate) fn millis(ms: f64) -> String {
     if ms < 1000.0 {
@@ -355,6 +363,10 @@ pub(crate) fn event(run: Option<Uuid>, event: &Event) -> String {
             reading,
             limit,
         } => format!("Holding back: {}.", hold_text(signal, reading, limit)),
+        Event::Yielding { sessions } => {
+            format!("Yielding to the application{}.", at_work(*sessions))
+        }
+        Event::FullSpeed => "Going at full speed.".to_owned(),
         Event::ThrottleOn => "The throttle is on again.".to_owned(),
         Event::HoldEnded { signal, held_ms } => format!(
             "Going on: {signal} is below its limit again, after {}.",

@@ -129,6 +129,14 @@ pub enum Event {
         /// What it has to come below.
         limit: String,
     },
+    /// The application is at work: batches are short, and rest in between.
+    Yielding {
+        /// Its sessions; `None`: hidden from our role.
+        sessions: Option<u64>,
+    },
+    /// Batches go as fast as they can: nobody else is at work any more, or a
+    /// person said so.
+    FullSpeed,
     /// The time for which an operator had switched the throttle off is over.
     ThrottleOn,
     /// The signal is below its limit again.

@@ -30,7 +30,7 @@ pub struct Setting {
 }
 
 /// Every setting but the limits of signals.
-pub const SETTINGS: [Setting; 6] = [
+pub const SETTINGS: [Setting; 7] = [
     Setting {
         key: "max-lock-duration",
         path: "limits.max_lock_duration",
@@ -61,8 +61,15 @@ pub const SETTINGS: [Setting; 6] = [
         path: "backfill.workers",
         about: "ranges worked on at once, in each process",
     },
+    Setting {
+        key: "nice-ratio",
+        path: "backfill.nice_ratio",
+        about: "rest after a batch while the application is at work, in batches; 0: none",
+    },
 ];
 
+/// The highest `nice-ratio`.
+const MOST_NICE: u32 = 100;
 /// Before the name of a signal.
 const THROTTLE: &str = "throttle.";
 
@@ -155,6 +162,14 @@ pub fn apply(settings: &mut Settings, key: &str, value: &str) -> Result<(), DbEr
         "workers" => {
             settings.backfill.workers = u32::try_from(number(key, value)?)
                 .map_err(|_| unusable(key, value, "a number of workers"))?;
+        }
+        "nice-ratio" => {
+            settings.backfill.nice_ratio =
+                value
+                    .parse()
+                    .ok()
+                    .filter(|ratio| *ratio <= MOST_NICE)
+                    .ok_or_else(|| unusable(key, value, "a whole number from 0 to 100"))?;
         }
         // A live setting that a newer binary knew: it has no meaning here.
         _ => {}
@@ -351,6 +366,7 @@ fn amount(settings: &Settings, key: &str) -> Option<Amount> {
         "max-batch-rows" => Amount::Count(limits.max_batch_rows),
         "target-batch-time" => Amount::Time(backfill.target_batch_time),
         "workers" => Amount::Count(u64::from(backfill.workers)),
+        "nice-ratio" => Amount::Count(u64::from(backfill.nice_ratio)),
         _ => return None,
     })
 }

@@ -1,16 +1,17 @@
 //! Signals hold a run back, say so everywhere, and let go by themselves.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use pontoon_sandbox::{Server, ServerSpec, StopMode};
 use pontoon_tests::{Pontoon, Running};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::scene::{Scene, plan, wait_until};
+use super::scene::{Scene, plan, run, text, wait_until};
 
 const ITEMS: &str = "
     CREATE TABLE items (id bigint PRIMARY KEY, amount int NOT NULL, note text);
@@ -265,7 +266,7 @@ async fn unthrottle_expires_and_survives_a_kill() {
         .await;
         let flag = scene.pontoon.file("hold", "");
         let keys = format!(
-            "limits: {{max_batch_rows: 10}}\nthrottle:\n  file: {}",
+            "limits: {{max_batch_rows: 10}}\nbackfill: {{nice_ratio: 0}}\nthrottle:\n  file: {}",
             flag.display()
         );
         let path = scene.pontoon.plan(&plan("off", &keys, RETYPE));
@@ -323,6 +324,84 @@ async fn unthrottle_expires_and_survives_a_kill() {
                 .expect(2);
         }
         scene.end().await;
+    }
+}
+
+/// While the application is at work batches rest; when it stops, or when a
+/// person says so, they do not. The server is the test's own: there is nobody
+/// else on it.
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_yield_to_the_application() {
+    for version in super::versions() {
+        let server = Server::start(ServerSpec::version(version))
+            .await
+            .expect("a server");
+        let url = server.create_database("shop").await.expect("a database");
+        let client = server.client("shop").await.expect("a connection");
+        run(
+            &client,
+            "CREATE TABLE items (id bigint PRIMARY KEY, amount int NOT NULL, note text);
+             INSERT INTO items SELECT g, g, 'n' FROM generate_series(1, 60000) g; ANALYZE items;",
+        )
+        .await;
+        let changed = async || filled(&text(&client, "SELECT count(exact) FROM items").await);
+        let pontoon = Pontoon::new(url);
+        let status = async || {
+            let status = pontoon.call(&["status", "--output", "json"]).await;
+            status.expect(0).json()["runs"][0]["yielding"].clone()
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let application = tokio::spawn(work(&server, Arc::clone(&stop)).await);
+        let keys = "backfill: {nice_ratio: 100}";
+        let path = pontoon.plan(&plan("gently", keys, RETYPE));
+        let mut running = pontoon.spawn(&["run", &path]);
+        let event = running.event("yielding").await.expect("it yields");
+        // This test's own session has worked a moment ago, too.
+        assert!(matches!(event["sessions"].as_u64(), Some(1 | 2)), "{event}");
+        wait_until("status tells of it", async || {
+            status().await["sessions"].is_u64()
+        })
+        .await;
+        let shown = pontoon.call(&["status"]).await.expect(0).stdout;
+        assert!(
+            shown.contains("Yields       to the application (") && shown.contains("nice-ratio 0"),
+            "{shown}"
+        );
+        // It goes on, but each batch of a few milliseconds rests a hundred
+        // times as long.
+        wait_until("it goes on", async || changed().await > 0).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let so_far = changed().await;
+        assert!(so_far < 60000, "{so_far}");
+        stop.store(true, Ordering::Relaxed);
+        application.await.expect("no panic");
+        running.event("full_speed").await.expect("nobody is left");
+        running.wait().await.0.expect(5);
+        assert_eq!(status().await, Value::Null);
+        pontoon.call(&["rollback", "--yes"]).await.expect(0);
+
+        let stop = Arc::new(AtomicBool::new(false));
+        let application = tokio::spawn(work(&server, Arc::clone(&stop)).await);
+        let mut running = pontoon.spawn(&["run", &path]);
+        running.event("yielding").await.expect("it yields");
+        pontoon.call(&["set", "nice-ratio", "0"]).await.expect(0);
+        running.event("full_speed").await.expect("it is told");
+        running.wait().await.0.expect(5);
+        stop.store(true, Ordering::Relaxed);
+        application.await.expect("no panic");
+        drop(client);
+        server.stop(StopMode::Fast).await.expect("it stops");
+    }
+}
+
+/// An application that writes a row again and again.
+async fn work(server: &Server, stop: Arc<AtomicBool>) -> impl Future<Output = ()> + use<> {
+    let client = server.client("shop").await.expect("a connection");
+    async move {
+        while !stop.load(Ordering::Relaxed) {
+            run(&client, "UPDATE items SET note = 'w' WHERE id = 1").await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 

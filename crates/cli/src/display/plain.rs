@@ -78,6 +78,8 @@ pub(super) fn is_told(event: &Event, loudness: Loudness) -> bool {
         | Event::Held { .. }
         | Event::Holding { .. }
         | Event::HoldEnded { .. }
+        | Event::Yielding { .. }
+        | Event::FullSpeed
         | Event::ThrottleOn
         | Event::GateApproved { .. }
         | Event::Retrying { .. }
@@ -125,6 +127,8 @@ impl Limiter {
                 // after a while; signals flutter around their limit.
                 (format!("free {signal}"), String::new(), WAIT)
             }
+            Event::Yielding { .. } => ("yields".to_owned(), String::new(), WAIT),
+            Event::FullSpeed => ("full speed".to_owned(), String::new(), WAIT),
             Event::RunStarted { .. }
             | Event::RunResumed { .. }
             | Event::LeaseTaken { .. }

@@ -84,6 +84,14 @@ pub(crate) fn one(status: &StatusRecord) -> String {
     for backfill in &status.backfill {
         put("Backfill", backfill_line(backfill));
     }
+    if let Some(yielding) = status.yielding {
+        let text = format!(
+            "to the application{}; full speed: pontoon set {} nice-ratio 0",
+            words::at_work(yielding.sessions),
+            status.run
+        );
+        put("Yields", text);
+    }
     for hold in &status.throttle {
         put("Held back", hold.text());
     }
@@ -322,7 +330,7 @@ fn minute(at: &str) -> String {
 pub(super) mod tests {
     use std::time::Duration;
 
-    use pontoon_engine::db::{Hold, LiveSetting, StoredError};
+    use pontoon_engine::db::{Hold, LiveSetting, StoredError, Yielding};
     use pontoon_engine::status::{LockStatus, OldWriteStatus, VerifyStatus, WorkerStatus};
     use uuid::Uuid;
 
@@ -363,6 +371,7 @@ pub(super) mod tests {
                 reading: "12.4s (standby eu-2)".into(),
                 limit: "10s".into(),
             }],
+            yielding: Some(Yielding { sessions: Some(14) }),
             throttle_off_until: Some("2026-11-20T10:35:00.123Z".into()),
             workers: vec![WorkerStatus {
                 worker: "ci@build-2, pid 77".into(),
@@ -434,6 +443,7 @@ pub(super) mod tests {
         at_gate.reason = Some("app 4.2 everywhere".into());
         at_gate.next = Some("pontoon approve 01935c1e contract".into());
         at_gate.throttle = Vec::new();
+        at_gate.yielding = None;
         at_gate.throttle_off_until = None;
         at_gate.verify = Some(VerifyStatus {
             pass: 2,
@@ -455,6 +465,7 @@ pub(super) mod tests {
         failed.next = Some("pontoon run users.yaml".into());
         failed.steps = None;
         failed.throttle = Vec::new();
+        failed.yielding = None;
         failed.throttle_off_until = None;
         failed.error = Some(StoredError {
             code: "22012".into(),

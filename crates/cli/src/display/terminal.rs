@@ -159,6 +159,8 @@ impl View for Terminal {
             | Event::LeaseTaken { .. }
             | Event::PhaseStarted { .. }
             | Event::BackfillRestarted { .. }
+            | Event::Yielding { .. }
+            | Event::FullSpeed
             | Event::ThrottleOn
             | Event::GateReached { .. }
             | Event::GateApproved { .. }

@@ -358,6 +358,11 @@ impl Plan {
             } else {
                 base.workers
             },
+            nice_ratio: if wrote("nice_ratio") {
+                own.nice_ratio
+            } else {
+                base.nice_ratio
+            },
             cursor: if wrote("cursor") {
                 own.cursor
             } else {

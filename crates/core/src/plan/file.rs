@@ -99,6 +99,12 @@ pub struct BackfillFile {
     #[serde(default)]
     #[schemars(schema_with = "workers")]
     pub workers: Option<u32>,
+    /// While the application is at work, a worker keeps its batches short and
+    /// rests this many times as long as each took. 0: it never yields.
+    /// Default: 4.
+    #[serde(default)]
+    #[schemars(schema_with = "nice_ratio")]
+    pub nice_ratio: Option<u32>,
     /// The way through a table. Default: chosen for each table.
     #[serde(default)]
     pub cursor: Option<CursorKind>,
@@ -277,6 +283,10 @@ fn count(_: &mut SchemaGenerator) -> Schema {
 
 fn workers(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "integer", "minimum": 1, "maximum": 64})
+}
+
+fn nice_ratio(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "integer", "minimum": 0, "maximum": 100})
 }
 
 fn acknowledgements(_: &mut SchemaGenerator) -> Schema {

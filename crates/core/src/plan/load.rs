@@ -249,6 +249,7 @@ impl BackfillFile {
         BackfillOptions {
             target_batch_time: time(&self.target_batch_time).unwrap_or(base.target_batch_time),
             workers: self.workers.unwrap_or(base.workers),
+            nice_ratio: self.nice_ratio.unwrap_or(base.nice_ratio),
             cursor: self.cursor.or(base.cursor),
         }
     }

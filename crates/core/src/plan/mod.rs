@@ -185,6 +185,9 @@ pub struct BackfillOptions {
     pub target_batch_time: Duration,
     /// Ranges changed at the same time by one process.
     pub workers: u32,
+    /// While the application is at work, batches are short and each worker
+    /// rests this many times as long as each took; 0: it never yields.
+    pub nice_ratio: u32,
     /// `None`: chosen per table.
     pub cursor: Option<CursorKind>,
 }
@@ -194,6 +197,7 @@ impl Default for BackfillOptions {
         Self {
             target_batch_time: Duration::from_millis(200),
             workers: 1,
+            nice_ratio: 4,
             cursor: None,
         }
     }

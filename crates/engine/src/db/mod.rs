@@ -98,6 +98,12 @@ pub trait Sampler: Send + 'static {
     fn sample(&mut self, watched: &Watched)
     -> impl Future<Output = Result<Sample, DbError>> + Send;
 
+    /// Who else is at work on the server, now or in the last seconds.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    fn company(&mut self) -> impl Future<Output = Result<Company, DbError>> + Send;
+
     /// For how much longer an operator has switched the throttle off, on the
     /// database's clock.
     ///

@@ -203,6 +203,9 @@ pub struct Live {
     /// What holds it back now.
     #[serde(default)]
     pub held: Vec<Hold>,
+    /// What its batches yield to.
+    #[serde(default)]
+    pub yielding: Option<Yielding>,
     /// What it waits for, as a sentence: a lock with its holder, a gate, a retry.
     #[serde(default)]
     pub waiting_for: Option<String>,
@@ -232,6 +235,23 @@ pub struct WorkerRecord {
     pub ranges: Vec<String>,
     /// What it told with its last heartbeat.
     pub live: Live,
+}
+
+/// Who else is at work on a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Company {
+    /// So many sessions that are not Pontoon's.
+    Sessions(u64),
+    /// Our role may not see it.
+    Hidden,
+}
+
+/// Batches are short and rest, for the application's sake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Yielding {
+    /// Sessions of the application at work when it began; `None`: hidden from
+    /// our role.
+    pub sessions: Option<u64>,
 }
 
 /// One signal at or over its limit.

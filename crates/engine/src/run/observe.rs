@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
-use crate::db::{Database, ErrorKind, Fence, Hold, Live};
+use crate::db::{Database, ErrorKind, Fence, Hold, Live, Yielding};
 use crate::event::{Event, Sink};
 
 /// Sees every event of a sitting.
@@ -83,6 +83,12 @@ impl Observer {
                 });
             }
             Event::HoldEnded { signal, .. } => live.held.retain(|hold| hold.signal != *signal),
+            Event::Yielding { sessions } => {
+                live.yielding = Some(Yielding {
+                    sessions: *sessions,
+                });
+            }
+            Event::FullSpeed => live.yielding = None,
             Event::LockWaiting { no, blockers, .. } => {
                 let names: Vec<String> = blockers
                     .iter()
@@ -101,7 +107,10 @@ impl Observer {
                 live.waiting_for = Some(format!("step {no}: a lock held by {}", names.join(", ")));
             }
             Event::Retrying { error, .. } => live.waiting_for = Some(format!("retry: {error}")),
-            Event::StepStarted { .. } | Event::StepFinished { .. } => live.waiting_for = None,
+            Event::StepStarted { .. } | Event::StepFinished { .. } => {
+                live.waiting_for = None;
+                live.yielding = None;
+            }
             Event::RunStarted { .. }
             | Event::RunResumed { .. }
             | Event::LeaseTaken { .. }
@@ -154,6 +163,8 @@ fn is_stored_on_its_own(event: &Event) -> bool {
         | Event::VerifyFinished(_)
         | Event::GateReached { .. }
         | Event::Holding { .. }
+        | Event::Yielding { .. }
+        | Event::FullSpeed
         | Event::GateApproved { .. }
         | Event::Command { .. }
         | Event::WorkerJoined { .. }

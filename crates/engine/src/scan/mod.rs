@@ -5,6 +5,7 @@
 //! A chunk is one transaction, so a worker can stop between any two. Memory
 //! is constant: a worker holds one range and nothing of its rows.
 
+mod pace;
 mod progress;
 mod queue;
 mod size;
@@ -264,9 +265,10 @@ where
                 return Ok(Rest::Later(Box::new(range), Duration::ZERO));
             }
             let cap = self.settings.borrow().limits.max_batch_rows;
-            let target = target(&self.settings.borrow());
             let wanted = self.size(&range, |size| size.rows(cap));
             let rows = limited.map_or(wanted, |limit| limit.min(wanted));
+            let yields = self.throttle.yields();
+            let target = pace::target(&self.settings.borrow(), yields, rows);
             let chunk = match (self.work)(range.clone(), rows).await {
                 Ok(chunk) => chunk,
                 Err(error) => {
@@ -294,6 +296,10 @@ where
                 size.observe(chunk.elapsed, target, cap)
             });
             self.watcher.chunk(&chunk, rows);
+            let rest = pace::rest(&self.settings.borrow(), yields, chunk.elapsed);
+            if !rest.is_zero() {
+                self.wait(rest).await;
+            }
             // The position itself changes with every look at what is held.
             let stuck = chunk.rows == 0
                 && chunk.contended > 0
@@ -418,15 +424,6 @@ impl Tries {
         self.pause = (self.pause * 2).clamp(Duration::from_millis(50), Duration::from_secs(5));
         Some(self.pause.mul_f64(0.75 + rand::random::<f64>() / 2.0))
     }
-}
-
-/// What a batch's time should approach: well below the moment at which the
-/// server ends it.
-fn target(settings: &Settings) -> Duration {
-    settings
-        .backfill
-        .target_batch_time
-        .min(settings.limits.max_lock_duration / 2)
 }
 
 /// The smallest batch does not end in its time, however often it is tried.

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::db::{
     Hold, Holder, LiveSetting, OldWrites, RunRecord, RunState, StepRecord, StoredError,
-    WorkerRecord,
+    WorkerRecord, Yielding,
 };
 
 use figures::{backfill, locks, step_status, verify};
@@ -76,6 +76,9 @@ pub struct StatusRecord {
     pub backfill: Vec<BackfillStatus>,
     /// Signals at or over their limit now.
     pub throttle: Vec<Hold>,
+    /// The application is at work, so batches are short and rest; `None`: they
+    /// go as fast as they can, or nothing goes.
+    pub yielding: Option<Yielding>,
     /// Until when an operator has switched the throttle off; `None`: it is on.
     pub throttle_off_until: Option<String>,
     /// Settings that operators made while it went on, and that still hold.
@@ -255,6 +258,10 @@ impl StatusRecord {
             finished_at: run.finished_at.clone(),
             backfill: backfill(run, steps),
             throttle: held,
+            yielding: match (&run.live, &run.holder) {
+                (Some(live), Some(_)) => live.yielding,
+                _ => None,
+            },
             throttle_off_until: run
                 .throttle_off_until
                 .clone()

@@ -132,6 +132,7 @@ fn run(state: RunState) -> RunRecord {
         throttle_off_until: None,
         rows_affected: 631_204,
         live: Some(Live {
+            yielding: Some(crate::db::Yielding { sessions: Some(14) }),
             backfill: vec![told()],
             verify: Vec::new(),
             held: vec![Hold {

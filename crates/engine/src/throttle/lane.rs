@@ -3,7 +3,8 @@
 //! Signals that ask the server a short question share one lane, and with it
 //! one connection. Those that may hang for reasons of their own (a query, an
 //! endpoint, a commit) have a lane each, so that none keeps another from being
-//! read.
+//! read; and so has the question whether the application is at work, whose
+//! answer is to be fresh.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +14,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::db::{Sample, Sampler, Settings};
+use super::application;
+use crate::db::{Company, Sample, Sampler, Settings};
 
 /// How often it is read whether an operator has switched the throttle off.
 const OFF_EVERY: Duration = Duration::from_secs(1);
@@ -27,6 +29,8 @@ const IDLE: Duration = Duration::from_secs(1);
 pub(super) enum Lane {
     /// All that share a connection.
     Shared,
+    /// None: the one that asks whether the application is at work.
+    Application,
     /// This one.
     Alone(&'static Signal),
 }
@@ -35,6 +39,7 @@ impl Lane {
     fn reads(self, signal: &Signal) -> bool {
         match self {
             Lane::Shared => !signal.alone,
+            Lane::Application => false,
             Lane::Alone(only) => only.name == signal.name,
         }
     }
@@ -48,12 +53,56 @@ pub(super) enum Report {
         signal: &'static str,
         sample: Result<Sample, String>,
     },
+    /// Who else is at work.
+    Application(Company),
     /// For how much longer the throttle is off.
     Off(Option<Duration>),
 }
 
 /// Reads until it is told to stop, or nobody listens.
 pub(super) async fn read<S: Sampler>(
+    sampler: S,
+    lane: Lane,
+    settings: watch::Receiver<Settings>,
+    reports: mpsc::UnboundedSender<Report>,
+    stop: CancellationToken,
+) {
+    match lane {
+        Lane::Application => tokio::select! {
+            () = ask(sampler, settings, reports) => {}
+            () = stop.cancelled() => {}
+        },
+        Lane::Shared | Lane::Alone(_) => read_signals(sampler, lane, settings, reports, stop).await,
+    }
+}
+
+/// Asks who else is at work, as long as anybody wants to know.
+async fn ask<S: Sampler>(
+    mut sampler: S,
+    mut settings: watch::Receiver<Settings>,
+    reports: mpsc::UnboundedSender<Report>,
+) {
+    loop {
+        let is_nice = |settings: &Settings| settings.backfill.nice_ratio > 0;
+        if settings.wait_for(is_nice).await.is_err() && !is_nice(&settings.borrow()) {
+            return;
+        }
+        // Without an answer the last one counts until it is stale.
+        match tokio::time::timeout(IDLE, sampler.company()).await {
+            Ok(Ok(company)) => {
+                if reports.send(Report::Application(company)).is_err() {
+                    return;
+                }
+            }
+            Ok(Err(error)) => tracing::debug!("who else is at work is unknown: {error}"),
+            Err(_) => tracing::debug!("who else is at work is unknown: no answer"),
+        }
+        tokio::time::sleep(application::EVERY).await;
+    }
+}
+
+/// Reads the signals of a lane.
+async fn read_signals<S: Sampler>(
     mut sampler: S,
     lane: Lane,
     mut settings: watch::Receiver<Settings>,

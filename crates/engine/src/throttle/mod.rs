@@ -19,10 +19,14 @@
 //!   names the signal, for its author asked to be protected by it; ignored
 //!   with a warning when the limit only applies by default.
 //!
+//! Beside holding back altogether there is going gently: while the application
+//! is at work, batches are short and rest in between ([`Throttle::yields`]).
+//!
 //! While an operator has switched the throttle off, nothing holds. Whether it
 //! is off, and for how long, is read from the database, on whose clock it
 //! expires; without an answer it expires on ours.
 
+mod application;
 mod judge;
 mod lane;
 
@@ -37,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 use crate::db::{Database, Hold, Sample, Settings};
 use crate::event::{Event, Sink};
 
+use self::application::Application;
 use self::judge::{Mark, Subjects, Verdict, failed, judge};
 use self::lane::{Lane, Report};
 
@@ -51,6 +56,7 @@ const TELL: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Throttle {
     held: watch::Receiver<Option<Vec<Hold>>>,
+    yields: watch::Receiver<bool>,
     stop: CancellationToken,
 }
 
@@ -63,13 +69,14 @@ impl Throttle {
         sink: &Sink,
     ) -> Self {
         let (sender, held) = watch::channel(None);
+        let (yield_sender, yields) = watch::channel(true);
         let (reports, inbox) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
         let lanes = KNOWN
             .iter()
             .filter(|signal| signal.alone)
             .map(Lane::Alone)
-            .chain([Lane::Shared]);
+            .chain([Lane::Shared, Lane::Application]);
         for lane in lanes {
             tokio::spawn(lane::read(
                 db.sampler(run),
@@ -79,19 +86,26 @@ impl Throttle {
                 stop.clone(),
             ));
         }
-        let decider = Decider::new(settings, sink.clone(), sender);
+        let decider = Decider::new(settings, sink.clone(), sender, yield_sender);
         tokio::spawn(decider.decide(inbox, stop.clone()));
-        Self { held, stop }
+        Self { held, yields, stop }
     }
 
     /// One that never holds, for tests of what it would hold.
     #[cfg(test)]
     pub(crate) fn open() -> Self {
         let (_, held) = watch::channel(Some(Vec::new()));
+        let (_, yields) = watch::channel(false);
         Self {
             held,
+            yields,
             stop: CancellationToken::new(),
         }
+    }
+
+    /// Shall batches be short and rest, for the application's sake?
+    pub(crate) fn yields(&self) -> bool {
+        *self.yields.borrow()
     }
 
     /// Waits until nothing holds. `false`: it was told to stop.
@@ -133,6 +147,8 @@ struct Decider {
     settings: watch::Receiver<Settings>,
     sink: Sink,
     held: watch::Sender<Option<Vec<Hold>>>,
+    yields: watch::Sender<bool>,
+    application: Application,
     states: BTreeMap<&'static str, State>,
     subjects: Subjects,
     warned: BTreeSet<&'static str>,
@@ -144,11 +160,14 @@ impl Decider {
         settings: watch::Receiver<Settings>,
         sink: Sink,
         held: watch::Sender<Option<Vec<Hold>>>,
+        yields: watch::Sender<bool>,
     ) -> Self {
         Self {
             settings,
             sink,
             held,
+            yields,
+            application: Application::default(),
             states: BTreeMap::new(),
             subjects: Subjects::default(),
             warned: BTreeSet::new(),
@@ -187,6 +206,10 @@ impl Decider {
                     self.switch_on();
                 }
                 self.off_until = remaining.map(|remaining| now + remaining);
+                return;
+            }
+            Report::Application(company) => {
+                self.application.take(company, now);
                 return;
             }
             Report::Read { signal, sample } => (signal, sample),
@@ -334,6 +357,9 @@ impl Decider {
 
     /// Tells whoever waits what holds now. `None`: that is not known yet.
     fn publish(&mut self, now: Instant) {
+        let nice = self.settings.borrow().backfill.nice_ratio > 0 && !self.is_off(now);
+        let yields = self.application.judge(nice, now, &self.sink);
+        self.yields.send_replace(yields);
         let all = self.watched();
         let gone: Vec<&'static str> = self
             .states

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex};
 use pontoon_core::plan::{BackfillOptions, Limits};
 
 use super::*;
-use crate::db::Reading;
+use crate::db::{Company, Reading};
 
 /// A decider, what it told, and what it lets pass.
 struct Bench {
     decider: Decider,
     told: Arc<Mutex<Vec<Event>>>,
     held: watch::Receiver<Option<Vec<Hold>>>,
+    yields: watch::Receiver<bool>,
     began: Instant,
     /// Keeps the settings' channel open.
     _settings: watch::Sender<Settings>,
@@ -39,10 +40,12 @@ fn bench(pairs: &[(&str, &str)]) -> Bench {
     let hear = Arc::clone(&told);
     let sink = Sink::new(move |event| hear.lock().expect("no panic").push(event));
     let (sender, held) = watch::channel(None);
+    let (yield_sender, yields) = watch::channel(true);
     Bench {
-        decider: Decider::new(receiver, sink, sender),
+        decider: Decider::new(receiver, sink, sender, yield_sender),
         told,
         held,
+        yields,
         began: Instant::now(),
         _settings,
     }
@@ -66,6 +69,12 @@ impl Bench {
         self.at(seconds, Report::Read { signal, sample })
     }
 
+    /// An answer has come; do batches yield?
+    fn finds(&mut self, seconds: f64, company: Company) -> bool {
+        self.at(seconds, Report::Application(company));
+        *self.yields.borrow()
+    }
+
     fn names(&self) -> Vec<String> {
         let told = self.told.lock().expect("no panic");
         told.iter()
@@ -75,6 +84,8 @@ impl Bench {
                 Event::HoldEnded { signal, held_ms } => format!("ended {signal} after {held_ms}"),
                 Event::Warning { message } => message.clone(),
                 Event::ThrottleOn => "on".to_owned(),
+                Event::Yielding { sessions } => format!("yields to {sessions:?}"),
+                Event::FullSpeed => "full speed".to_owned(),
                 other => format!("{other:?}"),
             })
             .collect()
@@ -188,4 +199,45 @@ fn a_signal_that_is_switched_off_lets_go() {
             .insert("lock_waits".to_owned(), "off".to_owned());
     });
     assert_eq!(bench.reads(0.2, "active_sessions", 2.0), Some(false));
+}
+
+#[test]
+fn batches_yield_to_whoever_is_at_work() {
+    let mut bench = bench(&[]);
+    assert!(*bench.yields.borrow(), "nothing is known yet");
+    assert!(!bench.finds(0.1, Company::Sessions(0)));
+    assert!(bench.finds(0.4, Company::Sessions(14)));
+    assert!(bench.finds(0.7, Company::Sessions(12)));
+    assert!(!bench.finds(1.0, Company::Sessions(0)));
+    // Without an answer for seconds, nothing is known again.
+    bench.at(6.5, Report::Off(None));
+    assert!(*bench.yields.borrow());
+    assert_eq!(bench.names(), ["yields to Some(14)", "full speed"]);
+}
+
+#[test]
+fn batches_yield_where_nothing_may_be_seen_and_say_how_to_change_that() {
+    let mut bench = bench(&[]);
+    assert!(bench.finds(0.1, Company::Hidden));
+    assert!(bench.finds(0.4, Company::Hidden));
+    let told = bench.names();
+    assert!(told[0].contains("GRANT pg_monitor"), "{told:?}");
+    assert_eq!(told[1..], ["yields to None"]);
+}
+
+#[test]
+fn nobody_is_yielded_to_when_a_person_says_so() {
+    let mut bench = bench(&[]);
+    assert!(bench.finds(0.1, Company::Sessions(3)));
+    bench
+        ._settings
+        .send_modify(|settings| settings.backfill.nice_ratio = 0);
+    assert!(!bench.finds(0.4, Company::Sessions(3)));
+    bench
+        ._settings
+        .send_modify(|settings| settings.backfill.nice_ratio = 2);
+    assert!(bench.finds(0.7, Company::Sessions(3)));
+    bench.at(0.8, Report::Off(Some(Duration::from_secs(10))));
+    assert!(!*bench.yields.borrow(), "the throttle is off");
+    assert!(bench.finds(11.0, Company::Sessions(3)));
 }

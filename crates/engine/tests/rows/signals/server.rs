@@ -1,8 +1,8 @@
 //! The state of the server and of the tables.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use pontoon_engine::db::Database;
+use pontoon_engine::db::{Company, Database, Sampler};
 use pontoon_sandbox::{Server, ServerSpec};
 
 use super::{readings, until, value, within};
@@ -140,6 +140,68 @@ async fn sessions_and_transactions_of_others_are_seen_or_unknown() {
         within(it, "limit", 0.0..0.1)
     })
     .await;
+}
+
+#[tokio::test]
+async fn who_else_is_at_work_is_seen_or_hidden() {
+    let server = Server::start(ServerSpec::default())
+        .await
+        .expect("a server");
+    for name in ["app", "other"] {
+        server.create_database(name).await.expect("a database");
+    }
+    let pg = postgres(&server.url("app"));
+    pg.init(None).await.expect("init");
+    let run = hold(&pg, Vec::new()).await.run;
+    let mut sampler = pg.sampler(run);
+    let admin = server.client("app").await.expect("a client");
+    admin
+        .batch_execute(
+            "CREATE ROLE poor LOGIN;
+             GRANT USAGE ON SCHEMA pontoon TO poor;
+             GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA pontoon TO poor",
+        )
+        .await
+        .expect("a role");
+    let poor = postgres(&server.url_as("poor", "app"));
+    let mut poor = poor.sampler(run);
+    drop(admin);
+    // The run's own sessions are nobody, and neither are other runs'.
+    until_company(&mut sampler, Company::Sessions(0)).await;
+    until_company(&mut poor, Company::Sessions(0)).await;
+
+    // A session of another database counts while it executes, and for some
+    // seconds longer; then it is one that a pool keeps in reserve.
+    let client = server.client("other").await.expect("a client");
+    let begun = Instant::now();
+    client.batch_execute("SELECT 1").await.expect("work");
+    assert_eq!(
+        sampler.company().await.expect("asked"),
+        Company::Sessions(1)
+    );
+    assert_eq!(poor.company().await.expect("asked"), Company::Hidden);
+    until_company(&mut sampler, Company::Sessions(0)).await;
+    assert!(begun.elapsed() > Duration::from_secs(1));
+    let busy = tokio::spawn(async move { client.batch_execute("SELECT pg_sleep(4)").await });
+    until_company(&mut sampler, Company::Sessions(1)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(
+        sampler.company().await.expect("asked"),
+        Company::Sessions(1)
+    );
+    busy.await.expect("no panic").expect("slept");
+}
+
+async fn until_company(sampler: &mut impl Sampler, wanted: Company) {
+    let begun = Instant::now();
+    loop {
+        let company = sampler.company().await.expect("asked");
+        if company == wanted {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "{company:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 #[tokio::test]

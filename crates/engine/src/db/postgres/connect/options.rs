@@ -71,6 +71,17 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    /// Every purpose.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Batch,
+        Self::Guard,
+        Self::Control,
+        Self::Watch,
+        Self::Introspect,
+        Self::Lease,
+        Self::Signals,
+    ];
+
     /// The word in the application name.
     #[must_use]
     pub fn word(self) -> &'static str {

@@ -16,6 +16,7 @@ mod archiver_backlog;
 mod blocked_sessions;
 mod checkpoint_requests;
 mod commit_latency;
+mod company;
 mod dead_tuples;
 mod file;
 mod http;
@@ -39,7 +40,7 @@ use uuid::Uuid;
 use super::Postgres;
 use super::connect::Purpose;
 use super::session::{Session, rows};
-use crate::db::{DbError, ErrorKind, Sample, Sampler};
+use crate::db::{Company, DbError, ErrorKind, Sample, Sampler};
 
 use self::statement::run_of;
 use self::window::Window;
@@ -153,6 +154,10 @@ impl Sampler for Signals {
                 format!("There is no signal `{unknown}`"),
             )),
         }
+    }
+
+    async fn company(&mut self) -> Result<Company, DbError> {
+        company::ask(self).await
     }
 
     async fn throttle_off(&mut self) -> Result<Option<Duration>, DbError> {

@@ -79,6 +79,7 @@ pub(super) struct WireSettings {
     max_batch_rows: Option<u64>,
     target_batch_ms: Option<u64>,
     workers: Option<u32>,
+    nice_ratio: Option<u32>,
     cursor: Option<CursorKind>,
     throttle: BTreeMap<String, String>,
     gates: Vec<WireGate>,
@@ -113,6 +114,7 @@ impl WireSettings {
             max_batch_rows: Some(limits.max_batch_rows),
             target_batch_ms: Some(millis(backfill.target_batch_time)),
             workers: Some(backfill.workers),
+            nice_ratio: Some(backfill.nice_ratio),
             cursor: backfill.cursor,
             throttle: throttle.clone(),
             gates: gates
@@ -141,6 +143,7 @@ impl WireSettings {
             backfill: BackfillOptions {
                 target_batch_time: or(self.target_batch_ms, backfill.target_batch_time),
                 workers: self.workers.unwrap_or(backfill.workers),
+                nice_ratio: self.nice_ratio.unwrap_or(backfill.nice_ratio),
                 cursor: self.cursor,
             },
             throttle: self.throttle,
