@@ -23,7 +23,7 @@ const SLOW: &str = "
 /// 240 batches and more, one after the other in each process.
 fn plan(more: &str) -> String {
     format!(
-        "{}limits: {{max_batch_rows: 300{more}}}\nbackfill: {{target_batch_time: 1s, workers: 1}}\nacknowledge: [\"trigger:slow\"]\n",
+        "{}limits: {{max_batch_rows: 300{more}}}\nbackfill: {{target_batch_time: 1s, workers: 1, nice_ratio: 0}}\nacknowledge: [\"trigger:slow\"]\n",
         models::orders().plan("shared", 1)
     )
 }
