@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 /// How long a test waits for something to become true.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Empties the table `items` and fills it again while our triggers are off, as
 /// some tools for copying tables do: nothing heals these rows.
