@@ -70,6 +70,11 @@ impl Arguments {
         self.section.is_empty() || self.section.contains(&section)
     }
 
+    /// `--only` leaves a contestant of that name in.
+    pub(crate) fn keeps(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| name.contains(only.as_str()))
+    }
+
     /// Rounds of each contest.
     pub(crate) fn rounds(&self) -> u32 {
         self.rounds.unwrap_or(if self.quick { 3 } else { 5 }).max(1)

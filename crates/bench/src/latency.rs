@@ -93,7 +93,8 @@ pub(crate) async fn measure(
     let pace = Pace::Open {
         per_second: most * LOAD,
     };
-    let contestants = Beside::all();
+    let mut contestants = Beside::all();
+    contestants.retain(|beside| arguments.keeps(&beside.name()));
     let mut turns: Vec<Vec<Turn>> = contestants.iter().map(|_| Vec::new()).collect();
     for _ in 0..arguments.rounds() {
         for (beside, turns) in contestants.iter().zip(&mut turns) {

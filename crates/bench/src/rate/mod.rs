@@ -90,14 +90,7 @@ async fn contest(
     work: Work,
 ) -> Result<Vec<Figure>, Error> {
     let all = Contestant::all(work);
-    let wanted = |one: &Contestant| {
-        let name = one.name(work);
-        arguments.only.is_empty()
-            || arguments
-                .only
-                .iter()
-                .any(|only| name.contains(only.as_str()))
-    };
+    let wanted = |one: &Contestant| arguments.keeps(&one.name(work));
     let contestants: Vec<Contestant> = all
         .iter()
         .copied()
