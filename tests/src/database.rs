@@ -25,6 +25,7 @@ pub async fn artifacts(client: &Client) -> Vec<String> {
              SELECT 'function ' || oid::regprocedure FROM pg_proc
              WHERE prosrc LIKE '%pontoon%' AND pronamespace <> coalesce(to_regnamespace('pontoon'), 0)
              AND pronamespace <> 'pg_catalog'::regnamespace
+             AND pronamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname LIKE 'pg\\_temp\\_%')
              UNION ALL
              SELECT 'dual write ' || oid::regprocedure FROM pg_proc
              WHERE pronamespace = to_regnamespace('pontoon') AND prorettype = 'trigger'::regtype

@@ -59,10 +59,12 @@ pub(crate) enum Section {
     Latency,
     /// Triggers, verify, starting, memory, round trips
     Costs,
+    /// Several changes of a table in one plan
+    Composition,
 }
 
 impl Section {
-    pub(crate) const ALL: [Self; 3] = [Self::Rate, Self::Latency, Self::Costs];
+    pub(crate) const ALL: [Self; 4] = [Self::Rate, Self::Latency, Self::Costs, Self::Composition];
 }
 
 impl Arguments {

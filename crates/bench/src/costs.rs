@@ -11,7 +11,7 @@ use crate::args::Arguments;
 use crate::report::{Figure, Report, millis};
 use crate::server::{TURN, original, settle, turn};
 use crate::sitting::{FULL_SPEED, Took, command, finish, plan_text, sit};
-use crate::table::{Key, Shape, Table, Work};
+use crate::table::{Table, Work};
 use crate::{Error, cpu};
 
 /// Single-row statements that are timed at once.
@@ -27,11 +27,7 @@ pub(crate) async fn measure(
     arguments: &Arguments,
     report: &mut Report,
 ) -> Result<(), Error> {
-    let table = Table {
-        key: Key::Bigint,
-        shape: Shape::Narrow,
-        rows: arguments.rows_or(300_000, 1_000_000),
-    };
+    let table = Table::usual(arguments.rows_or(300_000, 1_000_000));
     original(server, &table).await?;
     let figures = writes(server, arguments).await?;
     report.add("costs", "a write of one row".to_owned(), figures);

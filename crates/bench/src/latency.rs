@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use pontoon_core::step::Phase;
 use pontoon_sandbox::Server;
 use pontoon_sandbox::app::{ProbeOptions, ProbeTarget, StallProbe};
+use tokio_postgres::Client;
 
 use crate::Error;
 use crate::args::Arguments;
@@ -17,7 +18,7 @@ use crate::peers::Peer;
 use crate::report::{Figure, Goal, Report, median, millis};
 use crate::server::{TURN, original, settle, turn};
 use crate::sitting::{FULL_SPEED, plan_text, sit};
-use crate::table::{Key, Shape, Table, Work};
+use crate::table::{Table, Work};
 use crate::traffic::{Felt, Pace, Traffic};
 
 /// Of what the server can take.
@@ -27,6 +28,8 @@ const LOAD: f64 = 0.3;
 const WARM: Duration = Duration::from_secs(4);
 /// How long is looked at traffic alone.
 const ALONE: Duration = Duration::from_secs(12);
+/// How long a look at the traffic is.
+const LOOK: Duration = Duration::from_millis(500);
 /// What `max_lock_duration` is by default, in milliseconds.
 const MAX_LOCK_DURATION: f64 = 500.0;
 
@@ -61,9 +64,10 @@ impl Beside {
 
 /// One turn of one contestant.
 struct Turn {
-    /// Before it began.
-    alone: Felt,
-    beside: Felt,
+    /// Before it began, look by look.
+    alone: Vec<Felt>,
+    /// While it ran.
+    beside: Vec<Felt>,
     /// How long the backfill took.
     took: Duration,
     /// The longest wait for us, in milliseconds.
@@ -76,11 +80,7 @@ pub(crate) async fn measure(
     arguments: &Arguments,
     report: &mut Report,
 ) -> Result<(), Error> {
-    let table = Table {
-        key: Key::Bigint,
-        shape: Shape::Narrow,
-        rows: arguments.rows_or(500_000, 2_000_000),
-    };
+    let table = Table::usual(arguments.rows_or(500_000, 2_000_000));
     original(server, &table).await?;
     let client = turn(server).await?;
     settle(&client).await?;
@@ -88,7 +88,7 @@ pub(crate) async fn measure(
     tokio::time::sleep(WARM).await;
     closed.look();
     tokio::time::sleep(ALONE).await;
-    let most = closed.stop().await?.per_second;
+    let most = closed.stop().await?.per_second();
     drop(client);
     let pace = Pace::Open {
         per_second: most * LOAD,
@@ -119,10 +119,14 @@ pub(crate) async fn measure(
     Ok(())
 }
 
-/// What one contestant's turns were like.
+/// What one contestant's turns were like. Latencies are those of all turns
+/// together, since one turn is too short for a tail; the tail of the typical
+/// half second leaves out what the machine does to everybody now and then.
 fn figures(beside: Beside, turns: &[Turn], rows: u32) -> Vec<Figure> {
     let name = beside.name();
+    let before = format!("{name}: before it");
     let column = |value: &dyn Fn(&Turn) -> f64| turns.iter().map(value).collect::<Vec<f64>>();
+    let beside_is_ours = beside == Beside::Default;
     let mut figures = Vec::new();
     for (what, share) in [
         ("p50", 0.5),
@@ -130,25 +134,45 @@ fn figures(beside: Beside, turns: &[Turn], rows: u32) -> Vec<Figure> {
         ("p99.9", 0.999),
         ("worst", 1.0),
     ] {
+        let goal = (beside_is_ours && what == "p99").then_some(Goal::AtMost(1.5));
         let of = |felt: &Felt| millis(felt.latency.percentile(share));
-        let alone = Figure::new(
-            format!("{name}: before it"),
+        let mut alone = Figure::new(
+            before.as_str(),
             what,
             "ms",
-            column(&|turn| of(&turn.alone)),
+            column(&|turn| of(&Felt::all(&turn.alone))),
         );
-        let goal = (beside == Beside::Default && what == "p99").then_some(Goal::AtMost(1.5));
-        let during = Figure::new(name.as_str(), what, "ms", column(&|turn| of(&turn.beside)));
-        // Each turn beside its own time alone.
-        let share = median(&column(&|turn| of(&turn.beside) / of(&turn.alone)));
-        figures.push(during.with_share(share, &alone, goal));
-        figures.push(alone);
+        let mut during = Figure::new(
+            name.as_str(),
+            what,
+            "ms",
+            column(&|turn| of(&Felt::all(&turn.beside))),
+        );
+        alone.median = of(&Felt::all(turns.iter().flat_map(|turn| &turn.alone)));
+        during.median = of(&Felt::all(turns.iter().flat_map(|turn| &turn.beside)));
+        figures.extend([during.beside(&alone, goal), alone]);
     }
+    let typical = |looks: &[Felt]| {
+        let each: Vec<f64> = looks
+            .iter()
+            .map(|felt| millis(felt.latency.percentile(0.99)))
+            .collect();
+        median(&each)
+    };
+    let what = "p99 of the typical half second";
+    let alone = Figure::new(before, what, "ms", column(&|turn| typical(&turn.alone)));
+    let during = Figure::new(
+        name.as_str(),
+        what,
+        "ms",
+        column(&|turn| typical(&turn.beside)),
+    );
+    figures.extend([during.beside(&alone, None), alone]);
     figures.push(Figure::new(
         name.as_str(),
         "throughput",
         "operations/s",
-        column(&|turn| turn.beside.per_second),
+        column(&|turn| Felt::all(&turn.beside).per_second()),
     ));
     if matches!(beside, Beside::Default | Beside::Unthrottled) {
         let waits = column(&|turn| turn.attributed);
@@ -199,38 +223,10 @@ async fn take_turn(
     let mut traffic = Traffic::start(server, table.rows, pace).await?;
     tokio::time::sleep(WARM).await;
     traffic.look();
-    tokio::time::sleep(ALONE).await;
-    let alone = traffic.look();
-    let begun = Instant::now();
-    let mut took = None;
-    match beside {
-        Beside::Default => {
-            took = Some(
-                sit(server, &plan_text(work, "", ""), Phase::Backfill)
-                    .await?
-                    .backfill,
-            );
-        }
-        Beside::Unthrottled => {
-            let more = "limits: {max_batch_rows: 50000}\n";
-            took = Some(
-                sit(
-                    server,
-                    &plan_text(work, &format!("workers: 2, {FULL_SPEED}"), more),
-                    Phase::Backfill,
-                )
-                .await?
-                .backfill,
-            );
-        }
-        Beside::PlainUpdate => {
-            let update = format!("UPDATE users SET {}", work.set());
-            client.batch_execute(&update).await?;
-        }
-        Beside::Peer(peer) => peer.start(&server.url(TURN)).await?,
-    }
-    let took = took.unwrap_or_else(|| begun.elapsed());
-    let felt = traffic.stop().await?;
+    let (alone, ()) = traffic.watch(LOOK, tokio::time::sleep(ALONE)).await;
+    let (mut felt, took) = traffic.watch(LOOK, backfill(server, &client, beside)).await;
+    let took = took?;
+    felt.push(traffic.stop().await?);
     let stall = probe.stop().await;
     Ok(Turn {
         alone,
@@ -238,4 +234,27 @@ async fn take_turn(
         took,
         attributed: millis(stall.table.attributed),
     })
+}
+
+/// Has the contestant do its work, and tells how long it took.
+async fn backfill(server: &Server, client: &Client, beside: Beside) -> Result<Duration, Error> {
+    let begun = Instant::now();
+    let plan = match beside {
+        Beside::Default => plan_text(Work::Shapes, "", ""),
+        Beside::Unthrottled => plan_text(
+            Work::Shapes,
+            &format!("workers: 2, {FULL_SPEED}"),
+            "limits: {max_batch_rows: 50000}\n",
+        ),
+        Beside::PlainUpdate => {
+            let update = format!("UPDATE users SET {}", Work::Shapes.set());
+            client.batch_execute(&update).await?;
+            return Ok(begun.elapsed());
+        }
+        Beside::Peer(peer) => {
+            peer.start(&server.url(TURN)).await?;
+            return Ok(begun.elapsed());
+        }
+    };
+    Ok(sit(server, &plan, Phase::Backfill).await?.backfill)
 }

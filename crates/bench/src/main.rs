@@ -9,8 +9,10 @@
 //! - [`rate`]: rows per second of a backfill.
 //! - [`latency`]: what the application feels meanwhile.
 //! - [`costs`]: triggers, verify, starting, memory, round trips.
+//! - [`composition`]: several changes of a table in one plan.
 
 mod args;
+mod composition;
 mod costs;
 mod cpu;
 mod latency;
@@ -60,6 +62,7 @@ async fn measure(arguments: &Arguments) -> Result<bool, Error> {
             Section::Rate => rate::measure(&server, arguments, &mut report).await?,
             Section::Latency => latency::measure(&server, arguments, &mut report).await?,
             Section::Costs => costs::measure(&server, arguments, &mut report).await?,
+            Section::Composition => composition::measure(&server, arguments, &mut report).await?,
         }
     }
     if let Some(path) = &arguments.json {

@@ -44,11 +44,11 @@ pub(crate) struct SittingArguments {
 pub(crate) struct Took {
     /// From the start of the process to its end.
     pub(crate) whole: Duration,
-    /// The backfill's step.
+    /// The backfill's steps.
     pub(crate) backfill: Duration,
     /// Processor time of the server meanwhile; zero where it cannot be told.
     pub(crate) backfill_cpu: Duration,
-    /// The verify step.
+    /// The verify steps.
     pub(crate) verify: Duration,
     /// Rows compared in it.
     pub(crate) checked: u64,
@@ -151,10 +151,10 @@ impl SittingArguments {
                     if let Some(clock) = seen.0.take() {
                         let wall = clock.begun.elapsed();
                         if clock.of_backfill {
-                            seen.1.backfill = wall;
-                            seen.1.backfill_cpu = server_cpu(postmaster).saturating_sub(clock.cpu);
+                            seen.1.backfill += wall;
+                            seen.1.backfill_cpu += server_cpu(postmaster).saturating_sub(clock.cpu);
                         } else {
-                            seen.1.verify = wall;
+                            seen.1.verify += wall;
                         }
                     }
                 }

@@ -94,6 +94,15 @@ impl Work {
 }
 
 impl Table {
+    /// The one that most sections take: narrow rows with an ascending key.
+    pub(crate) fn usual(rows: u32) -> Self {
+        Self {
+            key: Key::Bigint,
+            shape: Shape::Narrow,
+            rows,
+        }
+    }
+
     /// For people: `bigint key, narrow, 1,000,000 rows`.
     pub(crate) fn name(&self) -> String {
         let key = match self.key {

@@ -37,10 +37,29 @@ pub(crate) struct Traffic {
 }
 
 /// What it felt between two looks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Felt {
     pub(crate) latency: Histogram,
-    pub(crate) per_second: f64,
+    elapsed: Duration,
+}
+
+impl Felt {
+    /// Of several looks.
+    pub(crate) fn all<'a>(looks: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut all = Self::default();
+        for look in looks {
+            all.latency.merge(&look.latency);
+            all.elapsed += look.elapsed;
+        }
+        all
+    }
+
+    /// Operations a second.
+    pub(crate) fn per_second(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+        let count = self.latency.count() as f64;
+        count / self.elapsed.as_secs_f64()
+    }
 }
 
 impl Traffic {
@@ -76,11 +95,25 @@ impl Traffic {
             latency.merge(&std::mem::take(&mut *lock(one)));
         }
         let elapsed = std::mem::replace(&mut self.since, Instant::now()).elapsed();
-        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-        let count = latency.count() as f64;
-        Felt {
-            latency,
-            per_second: count / elapsed.as_secs_f64(),
+        Felt { latency, elapsed }
+    }
+
+    /// Looks at it every so often until something else has ended.
+    pub(crate) async fn watch<T>(
+        &mut self,
+        every: Duration,
+        until: impl Future<Output = T>,
+    ) -> (Vec<Felt>, T) {
+        let mut until = std::pin::pin!(until);
+        let mut looks = Vec::new();
+        loop {
+            tokio::select! {
+                result = &mut until => {
+                    looks.push(self.look());
+                    return (looks, result);
+                }
+                () = tokio::time::sleep(every) => looks.push(self.look()),
+            }
         }
     }
 

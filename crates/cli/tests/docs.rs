@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use pontoon_core::ops;
-use pontoon_core::plan::signals;
+use pontoon_core::plan::{load, signals};
 
 fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
@@ -40,6 +40,15 @@ fn every_operation_has_its_page() {
         );
         assert_current(&folder.join(format!("{}.md", operation.name)), &page);
         index.push_str(&format!("- [`{0}`]({0}.md)\n", operation.name));
+    }
+    index.push_str(
+        "\n## What is no operation\n\n| asked for | why not | write instead |\n|---|---|---|\n",
+    );
+    for known in ops::ELSEWHERE {
+        index.push_str(&format!(
+            "| `{}` | {} | {} |\n",
+            known.word, known.reason, known.instead
+        ));
     }
     assert_current(&folder.join("README.md"), &index);
     let pages = std::fs::read_dir(&folder)
@@ -118,4 +127,24 @@ fn links_lead_somewhere() {
         }
     }
     assert!(links > 10, "{links}");
+}
+
+#[test]
+fn the_plans_of_the_comparison_are_plans() {
+    let text = std::fs::read_to_string(docs().join("comparison.md")).expect("the page");
+    // A pipe in a table stands behind a backslash.
+    let text = text.replace("\\|", "|");
+    let plans: Vec<&str> = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|code| code.starts_with("- "))
+        .collect();
+    assert!(plans.len() > 20, "{}", plans.len());
+    for plan in plans {
+        let file = format!("plan: comparison\nversion: \"1\"\noperations:\n  {plan}\n");
+        if let Err(findings) = load("comparison.md", &file) {
+            panic!("{plan}\n{findings:?}");
+        }
+    }
 }

@@ -12,7 +12,11 @@ fn plans() -> PathBuf {
 }
 
 fn samples() -> Vec<String> {
-    let mut names: Vec<String> = std::fs::read_dir(plans())
+    plans_in(&plans())
+}
+
+fn plans_in(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(folder)
         .expect("the sample plans")
         .filter_map(|file| file.expect("a file").file_name().into_string().ok())
         .filter(|name| name.ends_with(".yaml") && name != "pontoon.yaml")
@@ -23,10 +27,14 @@ fn samples() -> Vec<String> {
 
 /// Runs the command against a database and expects success.
 fn pontoon(url: &str, args: &[&str]) {
+    pontoon_in(&plans(), url, args);
+}
+
+fn pontoon_in(folder: &Path, url: &str, args: &[&str]) {
     let output = Command::new(env!("CARGO_BIN_EXE_pontoon"))
         .args(args)
         .args(["--url", url])
-        .current_dir(plans())
+        .current_dir(folder)
         .output()
         .expect("pontoon runs");
     assert!(
@@ -39,9 +47,14 @@ fn pontoon(url: &str, args: &[&str]) {
 }
 
 async fn shop(version: u32) -> (TestDatabase, Client) {
+    load(version, &plans()).await
+}
+
+/// A database with the schema of a folder.
+async fn load(version: u32, folder: &Path) -> (TestDatabase, Client) {
     let database = TestDatabase::create(version).await.expect("a database");
     let client = database.client().await.expect("a client");
-    let schema = std::fs::read_to_string(plans().join("schema.sql")).expect("the schema");
+    let schema = std::fs::read_to_string(folder.join("schema.sql")).expect("the schema");
     client
         .batch_execute(&schema)
         .await
@@ -118,4 +131,34 @@ async fn sample_plans_can_be_taken_back() {
     }
     drop(client);
     database.drop().await.expect("dropped");
+}
+
+/// The schemas in folders of their own, changed by all their plans: what
+/// `wrong.sql` looks for is not there.
+#[tokio::test(flavor = "multi_thread")]
+async fn schemas_become_what_their_plans_say() {
+    for version in test_versions().expect("servers") {
+        for schema in ["events", "rental", "tenants"] {
+            let folder = plans().join(schema);
+            let (database, client) = load(version, &folder).await;
+            let migrate = ["migrate", ".", "--env", "staging"];
+            pontoon_in(&folder, &database.url(), &migrate);
+            let wrong = std::fs::read_to_string(folder.join("wrong.sql")).expect("a query");
+            let wrong: Vec<String> = client
+                .query(&wrong, &[])
+                .await
+                .expect("a query")
+                .iter()
+                .map(|row| row.get(0))
+                .collect();
+            assert!(wrong.is_empty(), "{schema} on {version}: {wrong:#?}");
+            let runs = "SELECT count(*) FROM pontoon.run WHERE state = 'completed'";
+            let all = i64::try_from(plans_in(&folder).len()).expect("it fits");
+            assert_eq!(number(&client, runs).await, all, "{schema} on {version}");
+            let ours = "SELECT count(*) FROM pg_trigger WHERE tgname ~ 'pontoon'";
+            assert_eq!(number(&client, ours).await, 0, "{schema} on {version}");
+            drop(client);
+            database.drop().await.expect("dropped");
+        }
+    }
 }

@@ -52,6 +52,43 @@ impl Expr {
     pub fn bare(&self) -> String {
         self.template.replace(&format!("{ROW}."), "")
     }
+
+    /// The text with each column replaced by what `value` gives for its name.
+    pub fn with(&self, value: impl Fn(&str) -> String) -> String {
+        let mark = format!("{ROW}.");
+        let mut parts = self.template.split(mark.as_str());
+        let mut text = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (name, rest) = leading_name(part);
+            text.push_str(&value(&name));
+            text.push_str(rest);
+        }
+        text
+    }
+}
+
+/// The identifier at the beginning of a text, and what follows it.
+fn leading_name(text: &str) -> (String, &str) {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text
+            .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$'))
+            .unwrap_or(text.len());
+        return (text[..end].to_owned(), &text[end..]);
+    };
+    let mut name = String::new();
+    let mut rest = quoted;
+    while let Some(at) = rest.find('"') {
+        name.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        match rest.strip_prefix('"') {
+            Some(after) => {
+                name.push('"');
+                rest = after;
+            }
+            None => break,
+        }
+    }
+    (name, rest)
 }
 
 #[cfg(test)]
@@ -67,5 +104,19 @@ mod tests {
         };
         assert_eq!(expr.on("NEW"), "lower(NEW.email) || NEW.\"odd name\"");
         assert_eq!(expr.bare(), "lower(email) || \"odd name\"");
+    }
+    #[test]
+    fn columns_are_replaced_by_their_whole_names() {
+        let expr = Expr {
+            template:
+                "(pontoon_row.first || pontoon_row.first_name) || pontoon_row.\"a \"\"b\"\"\""
+                    .into(),
+            columns: vec!["first".into(), "first_name".into(), "a \"b\"".into()],
+            volatility: Volatility::Immutable,
+        };
+        assert_eq!(
+            expr.with(|name| format!("<{name}>")),
+            "(<first> || <first_name>) || <a \"b\">"
+        );
     }
 }

@@ -147,6 +147,80 @@ pub struct ObjectFacts {
     pub definition: Option<String>,
     /// What is special to an extension.
     pub extension: Option<ExtensionFacts>,
+    /// What needs a constraint, foreign keys left out, in the server's words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub needed_by: Vec<String>,
+    /// What is special to a sequence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<SequenceFacts>,
+    /// What uses a type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uses: Option<TypeUses>,
+}
+
+/// What uses a type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TypeUses {
+    /// Columns of tables, those that are inherited left out.
+    pub columns: Vec<UsingColumn>,
+    /// What is neither such a column nor hangs on one, in the server's words.
+    pub others: Vec<String>,
+}
+
+/// A column of a type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsingColumn {
+    /// Its table.
+    pub table: TableName,
+    /// Its name.
+    pub column: String,
+}
+
+/// What a sequence counts, and for whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SequenceFacts {
+    /// Its type: `integer`.
+    #[serde(default)]
+    pub type_name: String,
+    /// How it counts.
+    pub counts: Counting,
+    /// The columns whose defaults it gives, as `schema.table.column`.
+    pub defaults: Vec<String>,
+    /// Whatever else depends on it, in the server's words.
+    pub others: Vec<String>,
+}
+
+/// How a sequence counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counting {
+    /// START WITH.
+    pub start: i64,
+    /// INCREMENT BY.
+    pub increment: i64,
+    /// MINVALUE.
+    pub min: i64,
+    /// MAXVALUE.
+    pub max: i64,
+    /// CACHE.
+    pub cache: i64,
+    /// CYCLE.
+    pub cycle: bool,
+}
+
+/// A sequence that becomes that of an identity column: it is made anew under
+/// its name, for PostgreSQL turns no sequence into one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TakenOver {
+    /// Its name.
+    pub name: TableName,
+    /// Its name while the new one is made.
+    pub aside: String,
+    /// How it counts.
+    pub counts: Counting,
+    /// Its comment.
+    pub comment: Option<String>,
+    /// Its grants.
+    pub grants: Vec<Grant>,
 }
 
 /// An extension that the server could install, or has installed.
@@ -173,6 +247,21 @@ pub enum ObjectChange {
         /// `None` removes it.
         comment: Option<String>,
     },
+    /// `CREATE INDEX` on a partitioned table whose partitions all have such an
+    /// index already: nothing is built.
+    IndexOverPartitions {
+        /// The partitioned table.
+        table: TableName,
+        /// The index.
+        index: crate::catalog::Index,
+    },
+    /// `DROP INDEX` of a partitioned table, with its part on each partition.
+    DropIndexOverPartitions {
+        /// The partitioned table.
+        table: TableName,
+        /// The index.
+        index: crate::catalog::Index,
+    },
     /// `ALTER INDEX … RENAME`.
     RenameIndex {
         /// The index's table.
@@ -181,6 +270,60 @@ pub enum ObjectChange {
         from: String,
         /// The name afterwards.
         to: String,
+    },
+    /// Renames an index's own column, where it has one of that name: an index
+    /// does not follow its table's columns.
+    RenameIndexColumn {
+        /// The index's table.
+        table: TableName,
+        /// The index.
+        index: String,
+        /// The present name.
+        from: String,
+        /// The name afterwards.
+        to: String,
+    },
+    /// `ALTER INDEX … ALTER COLUMN … SET STATISTICS`.
+    IndexStatistics {
+        /// The index's table.
+        table: TableName,
+        /// The index.
+        index: String,
+        /// The 1-based number of its key, which is an expression.
+        key: u16,
+        /// 0 to 10,000; -1 for the server's default.
+        target: i32,
+    },
+    /// Something that hangs on columns goes, or is made over the second column
+    /// or over the one that has come into the first one's place.
+    Rehang {
+        /// The server's own statements.
+        statements: Vec<String>,
+        /// What they lock.
+        locks: Vec<(TableName, crate::step::LockMode)>,
+        /// What it hung on.
+        off: Vec<Hanging>,
+        /// What it hangs on from now on.
+        on: Vec<Hanging>,
+    },
+    /// What a view has been granted goes to the table whose place it held, before
+    /// it is dropped. What else it was given is refused: it would be lost.
+    HandOver {
+        /// The view.
+        view: TableName,
+        /// The table.
+        table: TableName,
+    },
+    /// A column becomes the table's identity, in the place of one that is gone.
+    MoveIdentity {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: String,
+        /// What it becomes.
+        identity: crate::catalog::Identity,
+        /// The server's own statements.
+        statements: Vec<String>,
     },
     /// `CREATE SCHEMA`.
     CreateSchema {
@@ -198,6 +341,17 @@ pub enum ObjectChange {
         name: TableName,
         /// In their order.
         labels: Vec<String>,
+        /// Whose it becomes, without any right of somebody else on it; `None`:
+        /// ours, with the rights that every new type has.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        owner: Option<String>,
+    },
+    /// `ALTER TYPE … RENAME TO`.
+    RenameType {
+        /// The present name.
+        name: TableName,
+        /// The name afterwards, in the same schema.
+        to: String,
     },
     /// `DROP TYPE`, without CASCADE.
     DropType {
@@ -241,6 +395,17 @@ pub enum ObjectChange {
         /// Whose it becomes; `None`: ours, or whose it was.
         owner: Option<String>,
     },
+    /// INSTEAD OF triggers that write INSERT and DELETE through a view to the
+    /// table behind it.
+    WriteThrough {
+        /// What is written through what.
+        through: WriteThrough,
+    },
+    /// What is left of that when the view is gone.
+    DropWriteThrough {
+        /// The view.
+        view: TableName,
+    },
     /// `DROP VIEW`, without CASCADE.
     DropView {
         /// Its name.
@@ -264,6 +429,35 @@ pub enum ObjectChange {
     },
 }
 
+/// A view of some columns of a table, one row for each of its rows, that takes
+/// INSERT and DELETE as a table of these columns would.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WriteThrough {
+    /// The view.
+    pub view: TableName,
+    /// The table behind it.
+    pub table: TableName,
+    /// The key of both.
+    pub key: Vec<crate::step::MappedColumn>,
+    /// The other columns of the view.
+    pub columns: Vec<crate::step::MappedColumn>,
+    /// Those of them that are NOT NULL: with one, no row can be deleted.
+    pub required: Vec<String>,
+    /// Names in errors of the foreign key and the primary key to come.
+    pub constraints: (String, String),
+}
+
+/// A place at which something hangs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hanging {
+    /// The table.
+    pub table: TableName,
+    /// Its column; `None`: the table as a whole.
+    pub column: Option<String>,
+    /// What hangs there.
+    pub dependent: crate::catalog::Dependent,
+}
+
 /// The place of a new enum label.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -272,6 +466,43 @@ pub enum Place {
     Before(String),
     /// After this label.
     After(String),
+}
+
+/// How the values of a column are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ColumnStorage {
+    /// In the row, as they are.
+    Plain,
+    /// Beside the table when they are long, as they are.
+    External,
+    /// Compressed when they are long, and beside the table when that is not enough.
+    Extended,
+    /// Compressed when they are long, and beside the table only when a row has no room for them.
+    Main,
+}
+
+impl ColumnStorage {
+    /// From `pg_attribute.attstorage`.
+    pub fn of(letter: char) -> Option<Self> {
+        match letter {
+            'p' => Some(ColumnStorage::Plain),
+            'e' => Some(ColumnStorage::External),
+            'x' => Some(ColumnStorage::Extended),
+            'm' => Some(ColumnStorage::Main),
+            _ => None,
+        }
+    }
+
+    /// As in `SET STORAGE`.
+    pub fn word(self) -> &'static str {
+        match self {
+            ColumnStorage::Plain => "PLAIN",
+            ColumnStorage::External => "EXTERNAL",
+            ColumnStorage::Extended => "EXTENDED",
+            ColumnStorage::Main => "MAIN",
+        }
+    }
 }
 
 /// A setting of a table that changes neither its columns nor its rows.
@@ -285,6 +516,36 @@ pub enum TableSetting {
         /// 0 to 10,000; -1 for the server's default.
         target: i32,
     },
+    /// `ALTER COLUMN … ADD GENERATED … AS IDENTITY`.
+    Identity {
+        /// The column.
+        column: String,
+        /// Who may give a value.
+        identity: crate::catalog::Identity,
+        /// The sequence that gives the column its default until then.
+        takes_over: Option<TakenOver>,
+        /// The next value is this one at least.
+        start: Option<i64>,
+        /// The next value is above all that the column holds. An index has to
+        /// lead there: the table is locked.
+        above: bool,
+    },
+    /// `ALTER COLUMN … SET STORAGE`.
+    Storage {
+        /// The column.
+        column: String,
+        /// How its values are stored.
+        storage: ColumnStorage,
+        /// How values of its type are stored otherwise.
+        type_default: ColumnStorage,
+    },
+    /// `ALTER COLUMN … SET COMPRESSION`, of this one table alone.
+    Compression {
+        /// The column.
+        column: String,
+        /// `pglz` or `lz4`; `None` for the server's default.
+        method: Option<String>,
+    },
     /// `SET (…)` and `RESET (…)`.
     Options {
         /// Names and values.
@@ -292,10 +553,31 @@ pub enum TableSetting {
         /// Names.
         reset: Vec<String>,
     },
+    /// `ALTER COLUMN …` with a clause that changes no row.
+    Column {
+        /// The column.
+        column: String,
+        /// As in the catalog's settings of a column: `SET STORAGE EXTERNAL`.
+        clause: String,
+    },
+    /// `CLUSTER ON …`: what a later CLUSTER orders the table by.
+    ClusterOn {
+        /// The index.
+        index: String,
+    },
     /// `REPLICA IDENTITY …`.
     ReplicaIdentity {
         /// What identifies a row to subscribers.
         identity: crate::catalog::ReplicaIdentity,
+    },
+    /// `RENAME TO`: everything that hangs on the table stays with it.
+    Rename {
+        /// The name afterwards, in the same schema.
+        to: String,
+        /// Its partitions and inheritance children are locked as well: a view
+        /// over it that goes in the same transaction is locked with all that
+        /// it reads.
+        tree: bool,
     },
     /// `RENAME CONSTRAINT`.
     RenameConstraint {

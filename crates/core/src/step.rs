@@ -263,6 +263,33 @@ pub enum Change {
         /// As it was installed.
         sync: Sync,
     },
+    /// A change to a partition; nothing, once it is none any more.
+    OnPartition {
+        /// The partition.
+        partition: Partition,
+        /// What changes there.
+        what: Box<Change>,
+    },
+}
+
+impl Change {
+    /// What is changed, wherever it is.
+    pub fn itself(&self) -> &Change {
+        match self {
+            Change::OnPartition { what, .. } => what.itself(),
+            change => change,
+        }
+    }
+}
+
+/// A partition, as the plan found it. Old partitions are dropped and detached
+/// while runs last, which is no reason to stop one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partition {
+    /// Its name.
+    pub table: TableName,
+    /// The partitioned table.
+    pub of: TableName,
 }
 
 /// A long statement under a weak lock.
@@ -305,6 +332,23 @@ pub enum Concurrent {
         /// The table.
         table: TableName,
     },
+    /// A statement on a partition; nothing, once it is none any more.
+    OnPartition {
+        /// The partition.
+        partition: Partition,
+        /// What is done there.
+        statement: Box<Concurrent>,
+    },
+}
+
+impl Concurrent {
+    /// What is done, wherever it is.
+    pub fn itself(&self) -> &Concurrent {
+        match self {
+            Concurrent::OnPartition { statement, .. } => statement.itself(),
+            statement => statement,
+        }
+    }
 }
 
 /// One table's dual write: the mappings that its one trigger pair keeps.
@@ -389,11 +433,32 @@ pub enum Rule {
         /// One expression per new column.
         up: Vec<Expr>,
     },
+    /// `new`, a mark of ours, is computed as by `Derived`, and the row has an
+    /// equal one in another table (`split_table`): behind each write that
+    /// concerns it, a trigger makes it so. In the [`Verify`] of that other
+    /// table the twin is the table it is filled from, and `new` is empty.
+    Copied {
+        /// One expression per new column.
+        up: Vec<Expr>,
+        /// Where the equal row is.
+        twin: Box<Twin>,
+    },
     /// `old` is filled on INSERT where it is NULL (`drop_column … down`).
     Omitted {
         /// One expression per old column, over the rest of the row.
         down: Vec<Expr>,
     },
+}
+
+/// A table that has a row with the same values for each row of another one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Twin {
+    /// The table.
+    pub table: TableName,
+    /// The columns that say which rows belong together: a primary key of both.
+    pub key: Vec<MappedColumn>,
+    /// The other columns that both have.
+    pub columns: Vec<MappedColumn>,
 }
 
 /// What a write that gives both shapes inconsistently means.

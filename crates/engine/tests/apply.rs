@@ -4,13 +4,15 @@
 use std::collections::BTreeSet;
 
 use pontoon_core::catalog::{
-    Catalog, Column, ColumnDef, Constraint, ConstraintKind, Dependent, DependentKind, Grant, Index,
-    IndexKey, Partitioning, Question, ReferentialAction, ReplicaIdentity, RowSecurity, Table,
-    TableKind, TableSize,
+    Catalog, Column, ColumnDef, Constraint, ConstraintKind, Dependent, DependentKind, Grant,
+    Identity, Index, IndexKey, Partitioning, Question, ReferentialAction, ReplicaIdentity,
+    RowSecurity, Table, TableKind, TableSize,
 };
 use pontoon_core::expr::{Expr, Volatility};
 use pontoon_core::name::TableName;
-use pontoon_core::object::{Object, ObjectChange, Place, RelationKind, TableSetting};
+use pontoon_core::object::{
+    ColumnStorage, Hanging, Object, ObjectChange, Place, RelationKind, TableSetting,
+};
 use pontoon_core::step::{Action, Change, Concurrent, Conditions, Ddl, Sync};
 use pontoon_engine::db::postgres::introspect::{Request, read};
 use pontoon_sandbox::{TestDatabase, test_versions};
@@ -40,7 +42,8 @@ CREATE VIEW v AS SELECT 1 AS one;
 CREATE VIEW over_users AS SELECT code FROM users;
 CREATE TABLE base (a int, b int);
 CREATE TABLE derived (extra int) INHERITS (base);
-CREATE TABLE parts (id int, v int) PARTITION BY RANGE (id);
+CREATE TABLE counted (id serial);
+CREATE TABLE parts (id int, v int, long text) PARTITION BY RANGE (id);
 CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (100);
 "#;
 
@@ -98,6 +101,7 @@ fn index(name: &str, keys: Vec<IndexKey>, unique: bool) -> Index {
         valid: true,
         constraint: None,
         definition: String::new(),
+        settings: Default::default(),
     }
 }
 
@@ -186,6 +190,7 @@ fn new_table() -> Table {
         position,
         base_type: base.into(),
         not_null_domain: false,
+        type_default: false,
         settings: Vec::new(),
         grants: Vec::new(),
         dependents: Vec::new(),
@@ -197,6 +202,7 @@ fn new_table() -> Table {
         name: public("fresh"),
         oid: 0,
         kind: TableKind::Ordinary,
+        unlogged: false,
         owner: String::new(),
         owned_by_us: true,
         columns: vec![
@@ -233,6 +239,21 @@ fn set(table: &str, setting: TableSetting) -> Action {
     })
 }
 
+fn compression(method: Option<&str>) -> TableSetting {
+    TableSetting::Compression {
+        column: "long".into(),
+        method: method.map(str::to_owned),
+    }
+}
+
+fn storage(storage: ColumnStorage) -> TableSetting {
+    TableSetting::Storage {
+        column: "long".into(),
+        storage,
+        type_default: ColumnStorage::Extended,
+    }
+}
+
 fn statistics(column: &str, target: i32) -> TableSetting {
     TableSetting::Statistics {
         column: column.into(),
@@ -245,6 +266,13 @@ fn rename_constraint(from: &str, to: &str, inherited: bool) -> TableSetting {
         from: from.into(),
         to: to.into(),
         inherited,
+    }
+}
+
+fn rename_to(name: &str) -> TableSetting {
+    TableSetting::Rename {
+        to: name.into(),
+        tree: false,
     }
 }
 
@@ -337,6 +365,36 @@ fn objects() -> BTreeSet<Object> {
         .collect()
 }
 
+fn hangs(column: &str, kind: DependentKind, name: &str) -> Hanging {
+    Hanging {
+        table: public("t"),
+        column: Some(text(column)),
+        dependent: Dependent {
+            kind,
+            name: text(name),
+        },
+    }
+}
+
+fn rehang(off: &[Hanging], on: &[Hanging]) -> Action {
+    object(ObjectChange::Rehang {
+        statements: Vec::new(),
+        locks: Vec::new(),
+        off: off.to_vec(),
+        on: on.to_vec(),
+    })
+}
+
+fn column_setting(column: &str, clause: &str) -> Action {
+    set(
+        "t",
+        TableSetting::Column {
+            column: text(column),
+            clause: text(clause),
+        },
+    )
+}
+
 /// What a server runs, and what is folded over the catalog.
 fn cases() -> Vec<(&'static str, Action)> {
     let added = ColumnDef {
@@ -405,6 +463,90 @@ fn cases() -> Vec<(&'static str, Action)> {
                 table: public("t"),
                 column: "c".into(),
             }),
+        ),
+        (
+            "ALTER TABLE base ADD CONSTRAINT base_alone CHECK (b <> 3) NO INHERIT NOT VALID",
+            ddl(Change::AddConstraint {
+                table: public("base"),
+                constraint: Constraint {
+                    definition: "CHECK ((b <> 3)) NO INHERIT NOT VALID".into(),
+                    ..constraint(
+                        "base_alone",
+                        ConstraintKind::Check {
+                            expression: "(b <> 3)".into(),
+                            columns: vec!["b".into()],
+                        },
+                        false,
+                    )
+                },
+                using_index: None,
+            }),
+        ),
+        (
+            "ALTER TABLE t CLUSTER ON t_d_idx",
+            set(
+                "t",
+                TableSetting::ClusterOn {
+                    index: "t_d_idx".into(),
+                },
+            ),
+        ),
+        (
+            "ALTER INDEX t_a_idx ALTER COLUMN 2 SET STATISTICS 40",
+            object(ObjectChange::IndexStatistics {
+                table: public("t"),
+                index: "t_a_idx".into(),
+                key: 2,
+                target: 40,
+            }),
+        ),
+        (
+            "ALTER TABLE t_d_idx RENAME COLUMN e TO f",
+            object(ObjectChange::RenameIndexColumn {
+                table: public("t"),
+                index: "t_d_idx".into(),
+                from: "e".into(),
+                to: "f".into(),
+            }),
+        ),
+        (
+            "CREATE SEQUENCE tally OWNED BY t.e",
+            rehang(&[], &[hangs("e", DependentKind::OwnedSequence, "public.tally")]),
+        ),
+        (
+            "ALTER SEQUENCE tally OWNED BY t.user_id",
+            rehang(
+                &[hangs("e", DependentKind::OwnedSequence, "public.tally")],
+                &[hangs("user_id", DependentKind::OwnedSequence, "public.tally")],
+            ),
+        ),
+        (
+            "DROP SEQUENCE tally",
+            rehang(
+                &[hangs("user_id", DependentKind::OwnedSequence, "public.tally")],
+                &[],
+            ),
+        ),
+        (
+            "ALTER TABLE users ALTER code ADD GENERATED ALWAYS AS IDENTITY",
+            object(ObjectChange::MoveIdentity {
+                table: public("users"),
+                column: "code".into(),
+                identity: Identity::Always,
+                statements: Vec::new(),
+            }),
+        ),
+        (
+            "ALTER TABLE t ALTER b SET STORAGE EXTERNAL",
+            column_setting("b", "SET STORAGE EXTERNAL"),
+        ),
+        (
+            "ALTER TABLE t ALTER b SET (n_distinct = 5)",
+            column_setting("b", "SET (n_distinct=5)"),
+        ),
+        (
+            "ALTER TABLE t ALTER b SET STATISTICS 9",
+            column_setting("b", "SET STATISTICS 9"),
         ),
         (
             "ALTER TABLE base ADD CONSTRAINT base_b CHECK (b > 0) NOT VALID",
@@ -495,6 +637,39 @@ fn cases() -> Vec<(&'static str, Action)> {
         (
             "ALTER TABLE parts ALTER v SET STATISTICS 77",
             set("parts", statistics("v", 77)),
+        ),
+        (
+            "ALTER TABLE counted ALTER id DROP DEFAULT; DROP SEQUENCE counted_id_seq; ALTER TABLE counted ALTER id ADD GENERATED BY DEFAULT AS IDENTITY",
+            set(
+                "counted",
+                TableSetting::Identity {
+                    column: "id".into(),
+                    identity: Identity::ByDefault,
+                    takes_over: None,
+                    start: None,
+                    above: false,
+                },
+            ),
+        ),
+        (
+            "ALTER TABLE parts ALTER long SET COMPRESSION pglz",
+            set("parts", compression(Some("pglz"))),
+        ),
+        (
+            "ALTER TABLE parts ALTER long SET STATISTICS 3",
+            set("parts", statistics("long", 3)),
+        ),
+        (
+            "ALTER TABLE parts ALTER long SET STORAGE EXTERNAL",
+            set("parts", storage(ColumnStorage::External)),
+        ),
+        (
+            "ALTER TABLE parts ALTER long SET STORAGE EXTENDED",
+            set("parts", storage(ColumnStorage::Extended)),
+        ),
+        (
+            "ALTER TABLE parts ALTER long SET COMPRESSION DEFAULT",
+            set("parts", compression(None)),
         ),
         (
             "ALTER TABLE t ALTER e SET STATISTICS 5; ALTER TABLE t ALTER e SET STATISTICS -1",
@@ -592,6 +767,7 @@ fn cases() -> Vec<(&'static str, Action)> {
             object(ObjectChange::CreateEnum {
                 name: TableName::new("made", "mood"),
                 labels: vec!["sad".into(), "ok".into()],
+                owner: None,
             }),
         ),
         (
@@ -694,6 +870,20 @@ fn cases() -> Vec<(&'static str, Action)> {
             }),
         ),
         (
+            "ALTER TABLE users RENAME TO people",
+            set("users", rename_to("people")),
+        ),
+        (
+            "ALTER TABLE people RENAME TO users",
+            set("people", rename_to("users")),
+        ),
+        ("ALTER TABLE refers RENAME TO referrers", set("refers", rename_to("referrers"))),
+        ("ALTER TABLE referrers RENAME TO refers", set("referrers", rename_to("refers"))),
+        ("ALTER TABLE base RENAME TO bases", set("base", rename_to("bases"))),
+        ("ALTER TABLE bases RENAME TO base", set("bases", rename_to("base"))),
+        ("ALTER TABLE parts RENAME TO portions", set("parts", rename_to("portions"))),
+        ("ALTER TABLE portions RENAME TO parts", set("portions", rename_to("parts"))),
+        (
             "ANALYZE t",
             Action::Concurrent(Concurrent::Analyze { table: public("t") }),
         ),
@@ -794,9 +984,21 @@ async fn a_change_makes_of_a_catalog_what_a_server_makes_of_it() -> Outcome {
         client.batch_execute(SCHEMA).await?;
         let request = Request {
             schema: "public".into(),
-            tables: ["t", "users", "refers", "base", "parts", "fresh", "v"]
-                .map(public)
-                .to_vec(),
+            tables: [
+                "t",
+                "users",
+                "refers",
+                "base",
+                "parts",
+                "fresh",
+                "v",
+                "people",
+                "referrers",
+                "bases",
+                "portions",
+            ]
+            .map(public)
+            .to_vec(),
             questions: objects()
                 .into_iter()
                 .map(|object| Question::Object { object })

@@ -10,12 +10,12 @@ use std::error::Error;
 use std::time::Duration;
 
 use pontoon_core::catalog::{
-    Column, ColumnDef, Constraint, ConstraintKind, Grant, Index, IndexKey, ReferentialAction,
-    ReplicaIdentity, RowSecurity, Table, TableKind, TableSize,
+    Column, ColumnDef, Constraint, ConstraintKind, Grant, Identity, Index, IndexKey,
+    ReferentialAction, ReplicaIdentity, RowSecurity, Table, TableKind, TableSize,
 };
 use pontoon_core::expr::{Expr, Volatility};
 use pontoon_core::name::TableName;
-use pontoon_core::object::{Object, ObjectChange, RelationKind, TableSetting};
+use pontoon_core::object::{ColumnStorage, Object, ObjectChange, RelationKind, TableSetting};
 use pontoon_core::sql::postgres::locks::{action_locks, locks, recurses};
 use pontoon_core::sql::postgres::{change, texts};
 use pontoon_core::step::{
@@ -49,6 +49,7 @@ const SETUP: &str = "
     CREATE TRIGGER nothing AFTER UPDATE ON parts FOR EACH ROW EXECUTE FUNCTION nothing();
     CREATE POLICY nobody ON orders USING (false);
     CREATE POLICY nobody ON parts USING (false);
+    CREATE INDEX parts_old ON parts (a);
     CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (100);
     CREATE TABLE parts_rest PARTITION OF parts DEFAULT;
     INSERT INTO parents VALUES (1);
@@ -68,6 +69,16 @@ fn column(name: &str, type_name: &str) -> ColumnDef {
         identity: None,
         generated: None,
         comment: Some("a comment".into()),
+    }
+}
+
+fn column_setting(clause: &str) -> Change {
+    Change::SetTable {
+        table: public("orders"),
+        setting: TableSetting::Column {
+            column: "b".into(),
+            clause: clause.into(),
+        },
     }
 }
 
@@ -100,6 +111,7 @@ fn new_table() -> Table {
         name: public("fresh"),
         oid: 0,
         kind: TableKind::Ordinary,
+        unlogged: false,
         owner: String::new(),
         owned_by_us: true,
         columns: vec![Column {
@@ -107,6 +119,7 @@ fn new_table() -> Table {
             position: 1,
             base_type: "integer".into(),
             not_null_domain: false,
+            type_default: false,
             settings: vec![],
             grants: vec![],
             dependents: vec![],
@@ -273,6 +286,23 @@ fn changes() -> Vec<Change> {
         },
         Change::SetTable {
             table: public("orders"),
+            setting: TableSetting::Identity {
+                column: "id".into(),
+                identity: Identity::Always,
+                takes_over: None,
+                start: Some(7),
+                above: true,
+            },
+        },
+        Change::SetTable {
+            table: public("orders"),
+            setting: TableSetting::Rename {
+                to: "renamed".into(),
+                tree: false,
+            },
+        },
+        Change::SetTable {
+            table: public("orders"),
             setting: TableSetting::RenameConstraint {
                 from: "orders_parent_fkey".into(),
                 to: "renamed".into(),
@@ -284,6 +314,31 @@ fn changes() -> Vec<Change> {
                 table: public("orders"),
                 from: "orders_b_key".into(),
                 to: "renamed".into(),
+            },
+        },
+        object(ObjectChange::DropIndexOverPartitions {
+            table: public("parts"),
+            index: pontoon_core::lower::plain_index("parts_old", &["a".to_owned()]),
+        }),
+        object(ObjectChange::IndexOverPartitions {
+            table: public("parts"),
+            index: pontoon_core::lower::plain_index("parts_new", &["id".to_owned()]),
+        }),
+        Change::Object {
+            what: ObjectChange::RenameIndexColumn {
+                table: public("orders"),
+                index: "orders_b_key".into(),
+                from: "b".into(),
+                to: "renamed".into(),
+            },
+        },
+        column_setting("SET STORAGE PLAIN"),
+        column_setting("SET STATISTICS 7"),
+        column_setting("SET (n_distinct = 7)"),
+        Change::SetTable {
+            table: public("orders"),
+            setting: TableSetting::ClusterOn {
+                index: "orders_b_key".into(),
             },
         },
         comment(Object::Relation {
@@ -301,6 +356,7 @@ fn changes() -> Vec<Change> {
         object(ObjectChange::CreateEnum {
             name: public("fresh_enum"),
             labels: vec!["a".into()],
+            owner: None,
         }),
         object(ObjectChange::AddEnumValue {
             name: public("mood"),
@@ -387,6 +443,21 @@ fn changes() -> Vec<Change> {
             },
             Change::SetTable {
                 table: table.clone(),
+                setting: TableSetting::Storage {
+                    column: "a".into(),
+                    storage: ColumnStorage::External,
+                    type_default: ColumnStorage::Extended,
+                },
+            },
+            Change::SetTable {
+                table: table.clone(),
+                setting: TableSetting::Compression {
+                    column: "a".into(),
+                    method: Some("pglz".into()),
+                },
+            },
+            Change::SetTable {
+                table: table.clone(),
                 setting: TableSetting::ReplicaIdentity {
                     identity: ReplicaIdentity::Full,
                 },
@@ -395,6 +466,13 @@ fn changes() -> Vec<Change> {
                 name: table.clone(),
                 kind: RelationKind::Table,
             }),
+            Change::SetTable {
+                table: table.clone(),
+                setting: TableSetting::Rename {
+                    to: "renamed".into(),
+                    tree: false,
+                },
+            },
             Change::SetTable {
                 table: table.clone(),
                 setting: TableSetting::RenameConstraint {
@@ -658,6 +736,7 @@ async fn concurrent_statements_lock_what_they_say() -> Outcome {
             valid: true,
             constraint: None,
             definition: String::new(),
+            settings: Default::default(),
         };
         let build_name = change::build_name("7f3a", 1, 1);
         let building = change::create_index_concurrently(&table, &index, &build_name);

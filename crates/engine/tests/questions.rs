@@ -283,6 +283,12 @@ const EXPRESSIONS: &[(&str, Option<&str>, &str)] = &[
         Some("int[]"),
         "'{1,2}'::integer[] | Immutable integer[] false",
     ),
+    // Written back on several lines.
+    (
+        "CASE body WHEN 'a' THEN 1 WHEN 'b' THEN id END",
+        Some("smallint"),
+        "CASE pontoon_row.body WHEN 'a'::text THEN 1 WHEN 'b'::text THEN pontoon_row.id ELSE NULL::integer END | Immutable integer true",
+    ),
     (
         "lower(body)",
         Some("varchar(10) -- short"),

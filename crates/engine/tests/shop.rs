@@ -22,6 +22,7 @@ fn settle(catalog: &mut Catalog) {
         version: 180_004,
         system_identifier: "7420000000000000001".into(),
         database: "shop".into(),
+        compression: Vec::new(),
     };
     for (table, oid) in catalog.tables.values_mut().zip(16_400..) {
         table.oid = oid;

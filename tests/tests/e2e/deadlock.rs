@@ -16,6 +16,9 @@ use super::scene::{Scene, code, plan, run};
 const ROWS: i64 = 30_000;
 const CLIENTS: u64 = 24;
 
+/// How long runs and rollbacks may be repeated until enough was seen.
+const PATIENCE: Duration = Duration::from_secs(180);
+
 /// What the application's clients share.
 #[derive(Default)]
 struct Application {
@@ -167,14 +170,22 @@ impl Opposite {
             .push(tokio::spawn(follow(client, Arc::clone(&self.shared))));
     }
 
+    fn waits_seen(&self) -> u64 {
+        self.shared.waits_seen.load(Ordering::SeqCst)
+    }
+
     fn committed(&self) -> u64 {
         self.shared.committed.load(Ordering::SeqCst)
     }
 
     /// Runs and rollbacks until this many transactions have committed while rows
     /// were being filled, and their number.
+    ///
+    /// Goes on until one of them was seen waiting for a batch: a batch is short,
+    /// and on a busy machine a look that meets one may be long in coming.
     async fn meet(&self, workers: u32, cursor: &str, enough: u64) -> u64 {
         let mut met = 0;
+        let last_start = Instant::now() + PATIENCE;
         let path = self.scene.pontoon.plan(&plan(
             "opposite",
             &format!(
@@ -183,7 +194,12 @@ impl Opposite {
             ),
             "- change_type: {table: t, column: amount, to: numeric, as: exact}",
         ));
-        while met < enough {
+        while met < enough || self.waits_seen() == 0 {
+            assert!(
+                Instant::now() < last_start,
+                "{met} transactions within {PATIENCE:?}, {} looks saw one wait for a batch",
+                self.waits_seen()
+            );
             let before = self.committed();
             self.scene
                 .pontoon
@@ -254,8 +270,7 @@ async fn ten_thousand_transactions_in_the_opposite_order() {
                 ))
                 .await;
             let here = opposite.meet(workers, cursor, enough).await;
-            let waits = opposite.shared.waits_seen.load(Ordering::SeqCst);
-            assert!(waits > 0, "the application never met a batch");
+            let waits = opposite.waits_seen();
             let failed = opposite.end().await;
             eprintln!(
                 "PostgreSQL {version}: {here} transactions met {workers} workers by {cursor}, deadlock_timeout \

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use pontoon_sandbox::dump::{CatalogDump, DumpOptions};
+use pontoon_sandbox::dump::CatalogDump;
 use pontoon_tests::wait_for_silence;
 
 use super::scene::{Scene, plan, wait_until};
@@ -28,22 +28,16 @@ const OPERATIONS: &str = "\
 - drop_index: {name: items_code}";
 const KEYS: &str = "limits: {max_batch_rows: 100}";
 
-async fn catalog(scene: &Scene) -> CatalogDump {
-    CatalogDump::take(&scene.client, &DumpOptions::default())
-        .await
-        .expect("a dump")
-}
-
 /// What a run without any accident makes of the catalog, and its steps.
 async fn undisturbed(version: u32) -> (CatalogDump, CatalogDump, usize) {
     let scene = Scene::new(version, SETUP).await;
-    let before = catalog(&scene).await;
+    let before = scene.catalog().await;
     scene.completed(&plan("long", KEYS, OPERATIONS)).await;
     let steps = scene.status().await["steps"]
         .as_array()
         .expect("the steps")
         .len();
-    let after = catalog(&scene).await;
+    let after = scene.catalog().await;
     scene.end().await;
     (before, after, steps)
 }
@@ -75,7 +69,7 @@ async fn killed_at_every_boundary() {
                 };
                 scene.pontoon.call(verb).await.expect(0);
                 scene.clean().await;
-                let differences = wanted.differences(&catalog(&scene).await);
+                let differences = wanted.differences(&scene.catalog().await);
                 assert!(
                     differences.is_empty(),
                     "{place}, {verb:?}: {differences:#?}"
@@ -150,7 +144,7 @@ async fn killed_in_the_middle_and_taken_back() {
     for version in super::versions() {
         for operation in [SLOW_INDEX, SLOW_CHECK] {
             let scene = Scene::new(version, SLOW).await;
-            let before = catalog(&scene).await;
+            let before = scene.catalog().await;
             let path = scene.pontoon.plan(&plan("slow", "", operation));
             let running = scene
                 .pontoon
@@ -161,7 +155,7 @@ async fn killed_in_the_middle_and_taken_back() {
             scene.pontoon.call(&["rollback", "--yes"]).await.expect(0);
             wait_for_silence(&scene.client).await;
             scene.clean().await;
-            let differences = before.differences(&catalog(&scene).await);
+            let differences = before.differences(&scene.catalog().await);
             assert!(differences.is_empty(), "{operation}: {differences:#?}");
             scene.end().await;
         }
@@ -175,7 +169,7 @@ async fn killed_in_the_middle_of_a_drop() {
     for version in super::versions() {
         for back in [false, true] {
             let scene = Scene::new(version, SETUP).await;
-            let before = catalog(&scene).await;
+            let before = scene.catalog().await;
             let path =
                 scene
                     .pontoon
@@ -205,7 +199,7 @@ async fn killed_in_the_middle_of_a_drop() {
             wait_for_silence(&scene.client).await;
             scene.clean().await;
             if back {
-                let differences = before.differences(&catalog(&scene).await);
+                let differences = before.differences(&scene.catalog().await);
                 assert!(differences.is_empty(), "{differences:#?}");
             } else {
                 let index = "SELECT to_regclass('items_code') IS NULL";

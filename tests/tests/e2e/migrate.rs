@@ -44,6 +44,12 @@ impl Desk {
         self.0.pontoon.file(&format!("plans/{file}.yaml"), &text);
     }
 
+    /// Nothing of ours may be left but the schema `pontoon`.
+    async fn end(self) {
+        self.0.clean().await;
+        self.0.end().await;
+    }
+
     fn forget(&self, file: &str) {
         let path = self.0.pontoon.file(&format!("plans/{file}.yaml"), "");
         std::fs::remove_file(path).expect("it was there");
@@ -200,8 +206,7 @@ async fn runs_a_folder_in_the_order_of_its_versions() {
             .json()["totals"]
             .clone();
         assert_eq!(totals["completed"], 3, "{totals}");
-        desk.0.clean().await;
-        desk.0.end().await;
+        desk.end().await;
     }
 }
 
@@ -289,8 +294,7 @@ async fn stops_at_gates_and_brings_a_folder_to_one() {
             (&5.into(), &"waiting".into())
         );
         desk.0.pontoon.call(&["rollback", "--all"]).await.expect(0);
-        desk.0.clean().await;
-        desk.0.end().await;
+        desk.end().await;
     }
 }
 
@@ -487,8 +491,7 @@ async fn refuses_what_would_make_the_history_a_lie() {
                 "plans/y.yaml",
             ],
         );
-        desk.0.clean().await;
-        desk.0.end().await;
+        desk.end().await;
     }
 }
 
@@ -628,8 +631,7 @@ async fn one_at_a_time_and_interrupted() {
         assert_says(&desk.migrate(&[], 11).await, &["pontoon resume"]);
         desk.0.pontoon.call(&["resume"]).await.expect(0);
         desk.migrate(&[], 0).await;
-        desk.0.clean().await;
-        desk.0.end().await;
+        desk.end().await;
     }
 }
 
@@ -657,8 +659,7 @@ async fn several_at_the_same_moment() {
         ];
         assert_eq!(desk.history().await, applied);
         assert_eq!(rows_committed(&desk.0.client).await, 2 * ROWS);
-        desk.0.clean().await;
-        desk.0.end().await;
+        desk.end().await;
     }
 }
 
@@ -726,7 +727,6 @@ async fn plans_that_would_harm_each_other_are_refused_before_they_begin() {
             &["Version 4 of plan slugs is stopped in verify; version 5 cannot begin"],
         );
         desk.migrate(&["--approve", "contract"], 0).await;
-        desk.0.clean().await;
-        desk.0.end().await;
+        desk.end().await;
     }
 }

@@ -72,6 +72,9 @@ async fn a_whole_plan_without_the_direct_address() {
         let pontoon = Pontoon::new(pooled.url.clone());
         let traffic = traffic(pooled.direct.clone(), ROWS);
         journey(&model, &plan, &pontoon, &pooled.client, traffic).await;
+        // The pooler's backends are everybody's: nothing of ours stays in them.
+        let kept = "SELECT count(*) FROM pg_proc WHERE proname LIKE 'pontoon\\_block%'";
+        assert_eq!(text(&pooled.client, kept).await, "0");
     }
 }
 

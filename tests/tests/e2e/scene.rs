@@ -1,12 +1,15 @@
 //! A database with some tables and Pontoon before it, and the way of a run
 //! from its start to its end.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use pontoon_sandbox::TestDatabase;
 use pontoon_sandbox::app::{App, AppOptions, Model, Pace, Shape};
-use pontoon_tests::{Finished, Pontoon, Running, artifacts};
+use pontoon_sandbox::dump::{CatalogDump, DumpOptions, pg_dump};
+use pontoon_tests::{Finished, Pontoon, Running, artifacts, wait_for_silence};
 use serde_json::Value;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
@@ -80,6 +83,66 @@ impl Scene {
     pub(crate) async fn status(&self) -> Value {
         let status = self.pontoon.call(&["status", "--output", "json"]).await;
         status.expect(0).json()["runs"][0].clone()
+    }
+
+    /// What stands in the catalog.
+    pub(crate) async fn catalog(&self) -> CatalogDump {
+        CatalogDump::take(&self.client, &DumpOptions::default())
+            .await
+            .expect("a dump")
+    }
+
+    /// The same without the triggers of foreign keys, which the server names by
+    /// object ids.
+    pub(crate) async fn catalog_but_key_triggers(&self) -> CatalogDump {
+        let mut dump = self.catalog().await;
+        dump.retain(|line| !line.contains("ConstraintTrigger_"));
+        dump
+    }
+
+    /// The same as `pg_dump` tells it, where there is one for the server.
+    pub(crate) async fn dumped(&self) -> Option<String> {
+        pg_dump(&self.database.url(), &DumpOptions::default())
+            .await
+            .expect("pg_dump")
+    }
+
+    /// Approves contract, and dies when everything is built and nothing dropped:
+    /// from as far as a rollback can be.
+    pub(crate) async fn killed_before_the_last_step(&self, path: &str) {
+        let status = self.status().await;
+        let steps = status["steps"].as_array().expect("the steps").len();
+        let ended = self.killed_at(path, &format!("step.{steps}.begin")).await;
+        assert_eq!(ended.code, None, "{}\n{}", ended.stdout, ended.stderr);
+    }
+
+    /// Runs to the end, dying at the end of every `every`th step: how often.
+    pub(crate) async fn killed_at_steps(&self, path: &str, every: u32) -> u32 {
+        let mut no = 1;
+        let mut kills = 0;
+        loop {
+            let ended = self.killed_at(path, &format!("step.{no}.end")).await;
+            match ended.code {
+                None => (no, kills) = (no + every, kills + 1),
+                Some(0) => return kills,
+                Some(code) => {
+                    panic!("{code} after step {no}\n{}\n{}", ended.stdout, ended.stderr)
+                }
+            }
+        }
+    }
+
+    /// Runs with contract approved, and dies at this place if it comes there.
+    pub(crate) async fn killed_at(&self, path: &str, place: &str) -> Finished {
+        let run = ["run", path, "--approve", "contract"];
+        let failpoint = format!("kill:{place}");
+        let (ended, _) = self
+            .pontoon
+            .spawn_with(&run, &[("PONTOON_FAILPOINT", &failpoint)])
+            .wait()
+            .await;
+        wait_for_silence(&self.client).await;
+        ended
     }
 
     /// Removes the database, so that its files do not pile up.
@@ -221,4 +284,65 @@ pub(crate) async fn journey(
         .expect("the rows");
     assert!(rows.is_clean(), "{name}, at the end: {rows}");
     assert_eq!(artifacts(client).await, Vec::<String>::new(), "{name}");
+}
+
+/// Sessions that write all the time.
+pub(crate) struct Writers {
+    stop: Arc<AtomicBool>,
+    written: Arc<AtomicU64>,
+    all: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Writers {
+    /// Starts so many. Each turn is a number of its own, from which `write`
+    /// makes statements; an error is none where `allowed` says so.
+    pub(crate) async fn start(
+        scene: &Scene,
+        count: u64,
+        write: fn(u64) -> String,
+        allowed: fn(u64, &str) -> bool,
+    ) -> Self {
+        let mut writers = Self {
+            stop: Arc::default(),
+            written: Arc::default(),
+            all: Vec::new(),
+        };
+        for no in 0..count {
+            let client = scene.database.client().await.expect("a client");
+            let (stop, written) = (writers.stop.clone(), writers.written.clone());
+            writers.all.push(tokio::spawn(async move {
+                let mut turn = no;
+                while !stop.load(Ordering::Relaxed) {
+                    turn += count;
+                    let text = write(turn);
+                    match client.batch_execute(&text).await {
+                        Ok(()) => {
+                            written.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Err(error) => {
+                            let code = error.code().map_or("", |code| code.code());
+                            assert!(allowed(turn, code), "{text}: {error:?}");
+                        }
+                    }
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            }));
+        }
+        writers
+    }
+
+    /// Waits for more writes.
+    pub(crate) async fn go_on(&self) {
+        let before = self.written.load(Ordering::Relaxed);
+        let more = async || self.written.load(Ordering::Relaxed) > before + 20;
+        wait_until("writes go on", more).await;
+    }
+
+    /// Ends them; none may have failed.
+    pub(crate) async fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for writer in self.all {
+            writer.await.expect("no writer failed");
+        }
+    }
 }

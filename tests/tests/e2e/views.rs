@@ -1,8 +1,6 @@
 //! What hangs on a view keeps it from being dropped, or from being replaced by
 //! one that a rollback could not narrow again; each is named.
 
-use pontoon_sandbox::dump::{CatalogDump, DumpOptions};
-
 use super::scene::{Scene, plan};
 
 const SETUP: &str = "
@@ -15,17 +13,11 @@ const SETUP: &str = "
     CREATE TRIGGER changed INSTEAD OF UPDATE ON far FOR EACH ROW EXECUTE FUNCTION changed();
     CREATE TYPE pair AS (a integer)";
 
-async fn catalog(scene: &Scene) -> CatalogDump {
-    CatalogDump::take(&scene.client, &DumpOptions::default())
-        .await
-        .expect("a dump")
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_hangs_on_a_view_is_named_and_nothing_changes() {
     for version in super::versions() {
         let scene = Scene::new(version, SETUP).await;
-        let before = catalog(&scene).await;
+        let before = scene.catalog().await;
         for (operations, named) in [
             (
                 "- drop_view: {name: near}",
@@ -71,7 +63,7 @@ async fn what_hangs_on_a_view_is_named_and_nothing_changes() {
                 let lower = said.to_lowercase();
                 assert!(lower.contains(&words.to_lowercase()), "{words}: {said}");
             }
-            let differences = before.differences(&catalog(&scene).await);
+            let differences = before.differences(&scene.catalog().await);
             assert!(differences.is_empty(), "{operations}: {differences:#?}");
         }
         scene.end().await;

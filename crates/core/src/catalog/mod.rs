@@ -6,16 +6,22 @@
 
 mod apply;
 mod compare;
+mod question;
+mod replacement;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub use compare::{diff, fingerprint};
+pub use question::{
+    ExprFacts, ExpressionAnswer, ObjectAnswer, Question, ServerMessage, TypeAnswer, TypeFacts,
+    ViewAnswer,
+};
+pub use replacement::{Along, Follower, MovedIdentity, RenamedType, Replacement, Replacing, Tried};
 
 use crate::expr::Expr;
 use crate::name::TableName;
-use crate::object::{Object, ObjectFacts};
 
 /// What a database looked like at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -40,6 +46,9 @@ pub struct Catalog {
     /// Answers to [`Question::View`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub views: Vec<ViewAnswer>,
+    /// Answers to [`Question::Replacement`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replacements: Vec<Replacement>,
 }
 
 /// The server behind a catalog.
@@ -51,123 +60,10 @@ pub struct Server {
     pub system_identifier: String,
     /// The database's name.
     pub database: String,
-}
-
-/// What lowering has to know of the database beyond its tables. Texts are
-/// parsed by the database itself, in a transaction that is rolled back.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Question {
-    /// What type does this text name? Resolved with the plan's schema in the
-    /// search path, after `pg_catalog`.
-    Type {
-        /// As the plan writes it.
-        text: String,
-    },
-    /// What does this expression mean on a row of this table?
-    Expression {
-        /// The table; when the plan creates it, `extra` holds all its columns.
-        table: TableName,
-        /// The expression, as the plan writes it.
-        text: String,
-        /// Columns that the plan adds to the row: name and type, as written.
-        extra: Vec<(String, String)>,
-        /// The type of the column it will be assigned to, when it is: the
-        /// answer says whether an assignment is possible.
-        assigned_to: Option<String>,
-    },
-    /// What columns would a view over this query have?
-    View {
-        /// One SELECT, as the plan writes it.
-        query: String,
-    },
-    /// The plan makes this first: the other questions are asked as if it were
-    /// there. What cannot be made is not supposed.
-    Suppose {
-        /// A statement that makes something small, such as a type.
-        statement: String,
-    },
-    /// Does this exist, and what is known of it? Only read, never tried.
-    Object {
-        /// What.
-        object: Object,
-    },
-}
-
-/// What the database said of a view's query.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ViewAnswer {
-    /// As asked.
-    pub query: String,
-    /// The columns with their types, or the server's message.
-    pub result: Result<Vec<(String, String)>, ServerMessage>,
-}
-
-/// What the database said of something that a plan names.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ObjectAnswer {
-    /// As asked.
-    pub object: Object,
-    /// `None`: there is no such thing.
-    pub facts: Option<ObjectFacts>,
-}
-
-/// What the database said of an expression.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ExpressionAnswer {
-    /// As asked.
-    pub table: TableName,
-    /// As asked.
-    pub text: String,
-    /// As asked.
-    pub assigned_to: Option<String>,
-    /// The analysed expression, or the server's message with its SQLSTATE.
-    pub result: Result<ExprFacts, ServerMessage>,
-}
-
-/// An analysed expression with its type.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ExprFacts {
-    /// Ready to be placed.
-    pub expr: Expr,
-    /// `format_type` of its result.
-    pub type_name: String,
-    /// The value with every column it reads set to NULL is NULL as well
-    /// (unknown for expressions that cannot be evaluated alone: `None`).
-    pub null_on_null: Option<bool>,
-    /// Functions it calls that PUBLIC may not execute.
-    pub private_functions: Vec<String>,
-}
-
-/// What the database said of a type.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TypeAnswer {
-    /// As asked.
-    pub text: String,
-    /// The type, or the server's message.
-    pub result: Result<TypeFacts, ServerMessage>,
-}
-
-/// A resolved type.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TypeFacts {
-    /// Canonical and schema-qualified, with modifiers: `character varying(10)`.
-    pub name: String,
-    /// The same without modifiers: `character varying`; see [`Column::base_type`].
-    pub base: String,
-    /// A domain that is NOT NULL or has a CHECK: adding such a column rewrites
-    /// the table.
-    pub constrained_domain: bool,
-}
-
-/// A server's refusal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ServerMessage {
-    /// The SQLSTATE.
-    pub code: String,
-    /// The primary message.
-    pub message: String,
-    /// The hint, when there is one.
-    pub hint: Option<String>,
+    /// How it can compress values: `pglz`, and `lz4` where it was built with
+    /// it. Empty in a catalog of an older binary.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compression: Vec<String>,
 }
 
 /// A table, partitioned table, partition or inheritance child.
@@ -179,6 +75,10 @@ pub struct Table {
     pub oid: u32,
     /// What it is.
     pub kind: TableKind,
+    /// UNLOGGED or temporary: a crash empties it. `false` in a catalog of an
+    /// older binary.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unlogged: bool,
     /// Its owner.
     pub owner: String,
     /// The connected role owns it, or is a member of the owner.
@@ -218,9 +118,50 @@ pub struct Table {
 }
 
 impl Table {
+    /// A relation that a plan is about to create: ours, and nothing hangs on it.
+    pub fn to_come(name: TableName, kind: TableKind) -> Self {
+        Self {
+            name,
+            oid: 0,
+            kind,
+            unlogged: false,
+            owner: String::new(),
+            owned_by_us: true,
+            columns: Vec::new(),
+            constraints: Vec::new(),
+            indexes: Vec::new(),
+            triggers: Vec::new(),
+            row_security: RowSecurity::default(),
+            publications: Vec::new(),
+            replica_identity: ReplicaIdentity::Default,
+            partitioning: None,
+            children: Vec::new(),
+            parents: Vec::new(),
+            dependents: Vec::new(),
+            referenced_by: Vec::new(),
+            comment: None,
+            grants: Vec::new(),
+            size: TableSize::default(),
+        }
+    }
+
     /// The column of that exact name.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.def.name == name)
+    }
+
+    /// The primary key with its columns, in key order.
+    pub fn primary_key(&self) -> Option<(&Constraint, &[String])> {
+        self.constraints.iter().find_map(|it| match &it.kind {
+            ConstraintKind::PrimaryKey { columns } => Some((it, columns.as_slice())),
+            _ => None,
+        })
+    }
+
+    /// The column is in the primary key.
+    pub fn is_in_key(&self, column: &str) -> bool {
+        let key = self.primary_key();
+        key.is_some_and(|(_, columns)| columns.iter().any(|name| name == column))
     }
 
     /// What reads or stores rows as a whole and so feels every column that is
@@ -289,6 +230,10 @@ pub struct Column {
     pub base_type: String,
     /// The type is a domain that refuses NULL.
     pub not_null_domain: bool,
+    /// The type, a domain as a rule, has a default of its own, which counts
+    /// where the column has none. `false` in a catalog of an older binary.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub type_default: bool,
     /// Storage, compression and statistics settings that differ from the
     /// type's: as `ALTER COLUMN` clauses (`SET STATISTICS 500`).
     pub settings: Vec<String>,
@@ -376,6 +321,17 @@ pub struct Constraint {
     pub deferrable: Option<Deferrable>,
     /// `pg_get_constraintdef`; empty for one that a plan is about to add.
     pub definition: String,
+}
+
+impl Constraint {
+    /// A CHECK that inheritance children do not have; only the server's own
+    /// text tells.
+    pub fn no_inherit(&self) -> bool {
+        let text = self.definition.as_str();
+        text.strip_suffix(" NOT VALID")
+            .unwrap_or(text)
+            .ends_with(" NO INHERIT")
+    }
 }
 
 /// When a deferrable constraint is checked.
@@ -471,6 +427,53 @@ pub struct Index {
     pub constraint: Option<String>,
     /// `pg_get_indexdef`; empty for one that a plan is about to build.
     pub definition: String,
+    /// What changes nothing about which rows it finds.
+    #[serde(default, skip_serializing_if = "IndexSettings::is_empty")]
+    pub settings: IndexSettings,
+}
+
+impl Index {
+    /// The same under another name, as it is built anew: with no constraint yet,
+    /// and with those settings of `like` that a build takes.
+    pub fn anew(&self, name: &str, like: &Index) -> Index {
+        Index {
+            name: name.to_owned(),
+            constraint: None,
+            valid: true,
+            definition: String::new(),
+            settings: IndexSettings {
+                options: like.settings.options.clone(),
+                tablespace: like.settings.tablespace.clone(),
+                ..IndexSettings::default()
+            },
+            ..self.clone()
+        }
+    }
+}
+
+/// What an index has beside its definition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IndexSettings {
+    /// Storage parameters, as `fillfactor=70`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+    /// Where it lies, when not in the database's own tablespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tablespace: Option<String>,
+    /// Statistics targets of keys that are expressions: 1-based number of the
+    /// key, and the target.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub statistics: Vec<(u16, i32)>,
+    /// `CLUSTER` without an index orders the table by this one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub clustered: bool,
+}
+
+impl IndexSettings {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// One key of an index.
@@ -565,6 +568,9 @@ pub struct Partitioning {
     pub strategy: String,
     /// Columns in the key, those inside expressions included.
     pub columns: Vec<String>,
+    /// Some of the key are expressions.
+    #[serde(default)]
+    pub expressions: bool,
 }
 
 /// A foreign key of another table.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-use crate::catalog::{Catalog, Column, ExprFacts, Question, ServerMessage, Table, TypeFacts};
+use crate::catalog::{Catalog, Column, ExprFacts, ServerMessage, Table, TypeFacts};
 use crate::expr::{Expr, Volatility};
 use crate::name::TableName;
 use crate::object::{Object, ObjectFacts};
@@ -12,147 +12,11 @@ use crate::ops::common::{SqlExpr, TableRef};
 use crate::plan::Plan;
 use crate::sql::quote::quote_ident;
 use crate::step::{
-    Action, Change, Concurrent, Conditions, CursorKind, Ddl, MappedColumn, Mapping, Phase, Sync,
+    Action, Change, Conditions, CursorKind, Ddl, MappedColumn, Mapping, Partition, Phase, Sync,
     Undo,
 };
 
-use super::{Refusal, RefusalKind, Request};
-
-/// Collects what has to be read before lowering.
-#[derive(Debug)]
-pub struct Asking<'a> {
-    schema: &'a str,
-    catalog: &'a Catalog,
-    tables: BTreeSet<TableName>,
-    added: BTreeMap<TableName, Vec<(String, String)>>,
-    expressions: Vec<(TableName, String, Option<String>)>,
-    types: BTreeSet<String>,
-    objects: BTreeSet<Object>,
-    views: BTreeSet<String>,
-    supposed: Vec<String>,
-}
-
-impl<'a> Asking<'a> {
-    pub(super) fn new(schema: &'a str, catalog: &'a Catalog) -> Self {
-        Self {
-            schema,
-            catalog,
-            tables: BTreeSet::new(),
-            added: BTreeMap::new(),
-            expressions: Vec::new(),
-            types: BTreeSet::new(),
-            objects: BTreeSet::new(),
-            views: BTreeSet::new(),
-            supposed: Vec::new(),
-        }
-    }
-
-    /// The table has to be read.
-    pub fn table(&mut self, table: &TableRef) -> TableName {
-        let name = table.resolve(self.schema);
-        self.tables.insert(name.clone());
-        name
-    }
-
-    /// The index with this name: its table is found through the catalog, by
-    /// the index's own name.
-    pub fn index(&mut self, index: &TableRef) {
-        self.tables.insert(index.resolve(self.schema));
-    }
-
-    /// The plan adds this column to the table.
-    pub fn column(&mut self, table: &TableName, name: &str, type_text: &str) {
-        self.types.insert(type_text.to_owned());
-        self.added
-            .entry(table.clone())
-            .or_default()
-            .push((name.to_owned(), type_text.to_owned()));
-    }
-
-    /// The type of a present column; `None` while tables are still being named,
-    /// or when there is no such column.
-    pub fn type_of(&self, table: &TableName, column: &str) -> Option<&'a str> {
-        let column = self.catalog.tables.get(table)?.column(column)?;
-        Some(&column.def.type_name)
-    }
-
-    /// This expression will be stored in a present column.
-    pub fn expression_for(&mut self, table: &TableName, text: &str, column: &str) {
-        let type_name = self.type_of(table, column);
-        self.expression(table, text, type_name);
-    }
-
-    /// This type has to be understood.
-    pub fn type_name(&mut self, text: &str) {
-        self.types.insert(text.to_owned());
-    }
-
-    /// The plan's schema.
-    pub fn schema(&self) -> &str {
-        self.schema
-    }
-
-    /// The full name of a table of the plan, which is not read for it.
-    pub fn resolve(&self, table: &TableRef) -> TableName {
-        table.resolve(self.schema)
-    }
-
-    /// Something beside tables has to be looked up.
-    pub fn object(&mut self, object: Object) {
-        self.objects.insert(object);
-    }
-
-    /// This query has to be understood as that of a view.
-    pub fn view(&mut self, query: &str) {
-        self.views.insert(query.to_owned());
-    }
-
-    /// Expressions and types may use what this statement makes.
-    pub fn suppose(&mut self, statement: String) {
-        self.supposed.push(statement);
-    }
-
-    /// This expression has to be understood on a row of the table.
-    pub fn expression(&mut self, table: &TableName, text: &str, assigned_to: Option<&str>) {
-        self.expressions.push((
-            table.clone(),
-            text.to_owned(),
-            assigned_to.map(str::to_owned),
-        ));
-    }
-
-    pub(super) fn finish(self) -> Request {
-        let mut questions: Vec<Question> = self
-            .supposed
-            .into_iter()
-            .map(|statement| Question::Suppose { statement })
-            .collect();
-        let types = self.types.into_iter().map(|text| Question::Type { text });
-        questions.extend(types);
-        for (table, text, assigned_to) in self.expressions {
-            let extra = self.added.get(&table).cloned().unwrap_or_default();
-            let question = Question::Expression {
-                table,
-                text,
-                extra,
-                assigned_to,
-            };
-            if !questions.contains(&question) {
-                questions.push(question);
-            }
-        }
-        questions.extend(self.views.into_iter().map(|query| Question::View { query }));
-        questions.extend(
-            self.objects
-                .into_iter()
-                .map(|object| Question::Object { object }),
-        );
-        Request {
-            tables: self.tables.into_iter().collect(),
-            questions,
-        }
-    }
-}
+use super::{Refusal, RefusalKind};
 
 /// A step that has no number yet.
 #[derive(Debug)]
@@ -187,15 +51,18 @@ pub struct Lowering<'a> {
     notes: Vec<(usize, String)>,
     refusals: Vec<Refusal>,
     artifact: String,
+    /// What the cutover does at the end of the replacement at hand.
+    pub(super) carried: Vec<Change>,
+    /// What some replacement takes along.
+    pub(super) taken_along: BTreeSet<String>,
+    /// Columns that the plan does not name and an operation replaces.
+    pub(super) alone: Vec<(usize, TableName, String)>,
+    /// The partition that is being changed, which may be gone when its turn comes.
+    pub(super) partition: Option<Partition>,
 }
 
 impl<'a> Lowering<'a> {
     pub(super) fn new(plan: &'a Plan, catalog: &'a Catalog) -> Self {
-        let digest = Sha256::digest(format!("{}\n{}", plan.plan, plan.version));
-        let artifact = digest[..4]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
         Self {
             plan,
             catalog,
@@ -207,7 +74,11 @@ impl<'a> Lowering<'a> {
             private: BTreeSet::new(),
             notes: Vec::new(),
             refusals: Vec::new(),
-            artifact,
+            artifact: artifact_prefix(plan),
+            carried: Vec::new(),
+            taken_along: BTreeSet::new(),
+            alone: Vec::new(),
+            partition: None,
         }
     }
 
@@ -223,7 +94,7 @@ impl<'a> Lowering<'a> {
     /// A name for something of ours that lives for the length of the run. It
     /// holds the plan and the operation, so that two plans never meet.
     pub fn artifact(&self, what: &str) -> String {
-        format!("_pontoon_{}_{}_{what}", self.artifact, self.current + 1)
+        artifact(&self.artifact, self.current, what)
     }
 
     /// Refuses: the plan does not fit this database.
@@ -481,7 +352,7 @@ impl<'a> Lowering<'a> {
             let known = match over {
                 Over::OldShape => table.column(column).is_some(),
                 Over::Columns(names) => names.contains(&column.as_str()),
-                Over::NewShape { replaced } => *replaced != column.as_str(),
+                Over::NewShape { replaced } => !replaced.contains(&column.as_str()),
             };
             if !known {
                 let shape = match over {
@@ -512,6 +383,16 @@ impl<'a> Lowering<'a> {
 
     /// Adds a step to a phase.
     pub fn step(&mut self, phase: Phase, name: impl Into<String>, action: Action, undo: Undo) {
+        let action = self.where_it_is(action);
+        let undo = match undo {
+            Undo::Steps { actions } => Undo::Steps {
+                actions: actions
+                    .into_iter()
+                    .map(|action| self.where_it_is(action))
+                    .collect(),
+            },
+            undo => undo,
+        };
         self.drafts.push(Draft {
             phase,
             operation: self.current,
@@ -541,7 +422,15 @@ impl<'a> Lowering<'a> {
 
     /// Adds a change to the one transaction that ends contract.
     pub fn cutover(&mut self, change: Change) {
+        let change = self.changed_where_it_is(change);
         self.cutover.push((self.current, change));
+    }
+
+    /// No other operation may have its hands on this column, which the plan
+    /// does not name.
+    pub fn alone(&mut self, table: &TableName, column: &str) {
+        self.alone
+            .push((self.current, table.clone(), column.to_owned()));
     }
 
     /// Adds a mapping to the table's dual write.
@@ -584,16 +473,8 @@ impl<'a> Lowering<'a> {
                 referenced: None,
             }],
         );
-        self.step(
-            Phase::Contract,
-            format!("prove that {}.{column} holds no NULL", table.name),
-            Action::Concurrent(Concurrent::Validate {
-                table: table.name.clone(),
-                name: check.clone(),
-                referenced,
-            }),
-            Undo::Nothing,
-        );
+        let step = format!("prove that {}.{column} holds no NULL", table.name);
+        self.validate(step, &table.name, &check, referenced.as_ref());
         self.cutover(Change::SetNotNull {
             table: table.name.clone(),
             column: final_name.to_owned(),
@@ -668,6 +549,19 @@ impl<'a> Lowering<'a> {
     }
 }
 
+/// What tells the names of one plan's artifacts from those of another.
+pub(super) fn artifact_prefix(plan: &Plan) -> String {
+    let digest = Sha256::digest(format!("{}\n{}", plan.plan, plan.version));
+    digest[..4]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+pub(super) fn artifact(prefix: &str, operation: usize, what: &str) -> String {
+    format!("_pontoon_{prefix}_{}_{what}", operation + 1)
+}
+
 /// The columns an expression may read.
 #[derive(Debug)]
 pub enum Over<'a> {
@@ -675,10 +569,10 @@ pub enum Over<'a> {
     OldShape,
     /// These only.
     Columns(&'a [&'a str]),
-    /// The row without this column.
+    /// The row without these columns.
     NewShape {
-        /// The column that new versions no longer write.
-        replaced: &'a str,
+        /// The columns that new versions no longer write.
+        replaced: &'a [&'a str],
     },
 }
 

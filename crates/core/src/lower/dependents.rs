@@ -3,6 +3,7 @@
 use crate::catalog::{Column, ConstraintKind, Dependent, DependentKind, Table};
 use crate::name::TableName;
 use crate::ops::Operation;
+use crate::ops::common::TableRef;
 
 use super::Lowering;
 
@@ -37,10 +38,41 @@ impl Lowering<'_> {
         })
     }
 
-    fn index_dropped_by_plan(&self, index: &str) -> bool {
+    /// The plan gives the table another primary key.
+    pub fn key_replaced_by_plan(&self, table: &TableName) -> bool {
+        self.plan.operations.iter().any(|operation| {
+            matches!(&operation.value, Operation::ReplacePrimaryKey(replace)
+                if self.name(&replace.table) == *table)
+        })
+    }
+
+    /// The plan itself drops this index.
+    pub fn index_dropped_by_plan(&self, index: &str) -> bool {
         self.plan.operations.iter().any(|operation| {
             matches!(&operation.value, Operation::DropIndex(drop)
                 if self.name(&drop.name).name == index)
+        })
+    }
+
+    /// An operation of the plan names this index or constraint of the table. A
+    /// foreign key of another table is told as `name on table`.
+    pub fn named_by_plan(&self, table: &TableName, name: &str) -> bool {
+        let (name, of) = match name.split_once(" on ") {
+            Some((name, of)) => (name, of.to_owned()),
+            None => (name, table.to_string()),
+        };
+        let is_it = |on: &TableRef, what: &str| what == name && self.name(on).to_string() == of;
+        let is_index = |index: &TableRef| self.name(index) == TableName::new(&table.schema, name);
+        let mut operations = self.plan.operations.iter();
+        operations.any(|operation| match &operation.value {
+            Operation::DropConstraint(drop) => is_it(&drop.table, &drop.name),
+            Operation::RenameConstraint(rename) => is_it(&rename.table, &rename.from),
+            Operation::ReplaceIndex(replace) => is_it(&replace.table, &replace.name),
+            Operation::ValidateConstraint(validate) => is_it(&validate.table, &validate.name),
+            Operation::DropIndex(drop) => is_index(&drop.name),
+            Operation::RenameIndex(rename) => is_index(&rename.name),
+            Operation::Reindex(reindex) => reindex.name.as_ref().is_some_and(is_index),
+            _ => false,
         })
     }
 
@@ -97,9 +129,15 @@ impl Lowering<'_> {
     }
 
     /// Refuses what would vanish or break with a dropped column, except what
-    /// consists of that column alone or is dropped by the plan as well.
-    pub fn refuse_dependents_of_dropped(&mut self, table: &Table, column: &Column) {
-        let alone = |columns: &[String]| columns == [column.def.name.clone()];
+    /// consists of the columns that are dropped `together`, or is dropped by
+    /// the plan as well.
+    pub fn refuse_dependents_of_dropped(
+        &mut self,
+        table: &Table,
+        column: &Column,
+        together: &[&str],
+    ) {
+        let goes = |name: &String| together.contains(&name.as_str());
         let remaining: Vec<Dependent> = column
             .dependents
             .iter()
@@ -109,11 +147,11 @@ impl Lowering<'_> {
                     let index = table.indexes.iter().find(|i| i.name == dependent.name);
                     let only_this = index.is_some_and(|index| {
                         index.predicate.is_none()
-                            && index.include.is_empty()
+                            && index.include.iter().all(goes)
                             && index
                                 .keys
                                 .iter()
-                                .all(|key| key.column.as_deref() == Some(&column.def.name))
+                                .all(|key| key.column.as_ref().is_some_and(goes))
                     });
                     !only_this && !self.index_dropped_by_plan(&dependent.name)
                 }
@@ -127,7 +165,7 @@ impl Lowering<'_> {
                         constraint.name == dependent.name
                             && match &constraint.kind {
                                 ConstraintKind::Check { columns, .. }
-                                | ConstraintKind::Unique { columns } => alone(columns),
+                                | ConstraintKind::Unique { columns } => columns.iter().all(goes),
                                 ConstraintKind::PrimaryKey { .. }
                                 | ConstraintKind::Exclusion
                                 | ConstraintKind::ForeignKey { .. }

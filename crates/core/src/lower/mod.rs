@@ -10,9 +10,15 @@
 //!
 //! Lowering refuses rather than guesses, and names every reason at once.
 
+mod asking;
+mod build;
+mod carry;
 mod context;
 pub mod dependents;
+#[cfg(test)]
+mod fixtures;
 mod objects;
+mod partitioned;
 mod refusal;
 mod safety;
 #[cfg(test)]
@@ -26,9 +32,14 @@ use crate::step::{
     WIRE_VERSION,
 };
 
+pub use asking::Asking;
+pub use carry::Replace;
+pub(crate) use carry::{index_statistics, is_unusual};
 pub(crate) use context::nearest;
-pub use context::{Asking, Lowering, Over, Volatile, column_expr, ddl, mapped};
+pub use context::{Lowering, Over, Volatile, column_expr, ddl, mapped};
+pub(crate) use objects::rights_on_view;
 pub use objects::{Granted, hanging_on};
+pub(crate) use partitioned::{cut, same_index};
 pub use refusal::{Refusal, RefusalKind};
 pub use safety::{FIRST_TRIGGER, LAST_TRIGGER, plain_index};
 
@@ -68,8 +79,9 @@ pub fn tables(plan: &Plan) -> Vec<TableName> {
 /// What has to be asked of the database once its tables are known: the text
 /// of a default cast, for one, names the present type of its column.
 pub fn request(plan: &Plan, tables: &Catalog) -> Request {
-    let mut asking = Asking::new(&plan.schema, tables);
-    for operation in &plan.operations {
+    let mut asking = Asking::new(plan, tables);
+    for (index, operation) in plan.operations.iter().enumerate() {
+        asking.begin(index);
         operation.value.as_lower().ask(&mut asking);
     }
     asking.finish()
@@ -236,7 +248,7 @@ fn operations_of(sync: &Sync) -> Vec<usize> {
 /// Present rows have to be brought into step, and proven to be.
 fn needs_scan(sync: &Sync) -> bool {
     sync.mappings.iter().any(|mapping| match mapping.rule {
-        Rule::Pair { .. } | Rule::Fill { .. } | Rule::Derived { .. } => true,
+        Rule::Pair { .. } | Rule::Fill { .. } | Rule::Derived { .. } | Rule::Copied { .. } => true,
         Rule::Omitted { .. } => false,
     })
 }

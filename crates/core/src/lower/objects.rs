@@ -1,10 +1,9 @@
 //! Small checks of what stands beside tables.
 
-use crate::catalog::{
-    Dependent, DependentKind, Grant, ReplicaIdentity, RowSecurity, Table, TableKind, TableSize,
-};
+use crate::catalog::{Column, Dependent, DependentKind, Grant, Table, TableKind};
 use crate::name::TableName;
-use crate::object::{Object, ObjectChange};
+use crate::object::{Object, ObjectChange, RelationKind};
+use crate::ops::Operation;
 use crate::ops::common::TableRef;
 use crate::sql::quote::quote_ident;
 use crate::step::{Action, Change};
@@ -16,6 +15,21 @@ impl Lowering<'_> {
     /// The plan's schema.
     pub fn schema(&self) -> &str {
         &self.plan.schema
+    }
+
+    /// All operations of the plan.
+    pub fn operations(&self) -> impl Iterator<Item = &Operation> {
+        self.plan.operations.iter().map(|it| &it.value)
+    }
+
+    /// What had the comment of one thing gives it to another in the cutover.
+    pub fn comment_as(&mut self, from: &Object, on: Object) {
+        let comment = self.object(from).and_then(|facts| facts.comment.clone());
+        if comment.is_some() {
+            self.cutover(Change::Object {
+                what: ObjectChange::Comment { on, comment },
+            });
+        }
     }
 
     /// Refuses when there is no such schema, and no operation before this one
@@ -66,28 +80,7 @@ impl Lowering<'_> {
         match found.filter(|table| matches!(table.kind, TableKind::Other(_))) {
             Some(table) if table.owned_by_us => Some(table.clone()),
             // A view of this plan has nothing yet.
-            None if view && found.is_none() => Some(Table {
-                name: full,
-                oid: 0,
-                kind: TableKind::Other('v'),
-                owner: String::new(),
-                owned_by_us: true,
-                columns: Vec::new(),
-                constraints: Vec::new(),
-                indexes: Vec::new(),
-                triggers: Vec::new(),
-                row_security: RowSecurity::default(),
-                publications: Vec::new(),
-                replica_identity: ReplicaIdentity::Default,
-                partitioning: None,
-                children: Vec::new(),
-                parents: Vec::new(),
-                dependents: Vec::new(),
-                referenced_by: Vec::new(),
-                comment: None,
-                grants: Vec::new(),
-                size: TableSize::default(),
-            }),
+            None if view && found.is_none() => Some(Table::to_come(full, TableKind::Other('v'))),
             Some(table) => {
                 let (name, owner) = (table.name.clone(), table.owner.clone());
                 self.unsafe_(
@@ -203,4 +196,30 @@ pub enum Granted {
     WithoutOption,
     /// As it is wanted, or more.
     Already,
+}
+
+/// The grants of a table and those of these columns of it, for a view of it.
+pub(crate) fn rights_on_view<'t>(
+    table: &'t Table,
+    columns: impl IntoIterator<Item = &'t Column>,
+    view: &'t TableName,
+) -> impl Iterator<Item = Change> {
+    let on = Object::Relation {
+        name: view.clone(),
+        kind: RelationKind::View,
+    };
+    let whole = table.grants.iter().map(move |grant| Change::Object {
+        what: ObjectChange::Grant {
+            on: on.clone(),
+            grant: grant.clone(),
+        },
+    });
+    let columns = columns.into_iter().flat_map(move |column| {
+        column.grants.iter().map(move |grant| Change::GrantColumn {
+            table: view.clone(),
+            column: column.def.name.clone(),
+            grant: grant.clone(),
+        })
+    });
+    whole.chain(columns)
 }

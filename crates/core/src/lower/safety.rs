@@ -1,10 +1,15 @@
 //! Rules over a whole lowering, and the small checks that operations share.
 
-use crate::catalog::{Column, Constraint, Index, IndexKey, Table, TableKind, Trigger};
+use crate::catalog::{
+    Column, Constraint, ConstraintKind, Deferrable, Grant, Index, IndexKey, Table, TableKind,
+    Trigger,
+};
 use crate::name::TableName;
+use crate::object::{ObjectChange, TableSetting};
 use crate::ops::common::TableRef;
+use crate::sql::postgres::locks::{action_locks, locks};
 use crate::sql::quote::quote_ident;
-use crate::step::{Action, Change, CursorKind, MappedColumn, Phase, Rule, Undo};
+use crate::step::{Action, Change, Concurrent, CursorKind, MappedColumn, Phase, Rule, Undo};
 
 use super::Lowering;
 use super::context::{ddl, mapped, nearest};
@@ -20,11 +25,13 @@ pub(super) fn check(lowering: &mut Lowering<'_>) {
     let mut synced: Vec<(usize, TableName, Vec<String>)> = Vec::new();
     for (table, mapping) in &lowering.mappings {
         let written = match mapping.rule {
-            Rule::Pair { .. } | Rule::Fill { .. } | Rule::Derived { .. } => mapping
-                .new
-                .iter()
-                .map(|column| column.name.clone())
-                .collect(),
+            Rule::Pair { .. } | Rule::Fill { .. } | Rule::Derived { .. } | Rule::Copied { .. } => {
+                mapping
+                    .new
+                    .iter()
+                    .map(|column| column.name.clone())
+                    .collect()
+            }
             Rule::Omitted { .. } => Vec::new(),
         };
         synced.push((mapping.operation, table.clone(), written));
@@ -45,7 +52,175 @@ pub(super) fn check(lowering: &mut Lowering<'_>) {
             lowering.updates_rows(&table, written.iter().map(String::as_str));
         }
     }
+    renamed_tables(lowering);
     row_limit(lowering);
+    shared_columns(lowering);
+}
+
+/// Refuses what two operations would do to one column, where the plan names it
+/// once only.
+fn shared_columns(lowering: &mut Lowering<'_>) {
+    for (operation, table, column) in lowering.alone.clone() {
+        let mapped = lowering.mappings.iter().filter(|(on, mapping)| {
+            let mut columns = mapping.old.iter().chain(&mapping.new);
+            *on == table && columns.any(|mapped| mapped.name == column)
+        });
+        // Several may refer to a column that each of them wants to stay as it is.
+        let keeps = |other: usize| {
+            let mut alone = lowering.alone.iter();
+            alone.any(|(operation, on, name)| (*operation, on, name) == (other, &table, &column))
+        };
+        let drafts = lowering.drafts.iter().filter(|draft| match &draft.action {
+            Action::Ddl(ddl) => ddl.changes.iter().any(|change| {
+                is_of(change, &table, &column)
+                    && !(refers_to(change, &table) && keeps(draft.operation))
+            }),
+            Action::Concurrent(statement) => match statement.itself() {
+                Concurrent::CreateIndex { table: on, index } => {
+                    *on == table && reads(index, &column)
+                }
+                _ => false,
+            },
+            _ => false,
+        });
+        let cutover = lowering.cutover.iter();
+        let others = mapped
+            .map(|(_, mapping)| mapping.operation)
+            .chain(drafts.map(|draft| draft.operation))
+            .chain(
+                cutover
+                    .filter(|(_, change)| is_of(change, &table, &column))
+                    .map(|(operation, _)| *operation),
+            );
+        let Some(other) = others.into_iter().find(|other| *other != operation) else {
+            continue;
+        };
+        lowering.begin(operation);
+        lowering.invalid(
+            format!("{table}.{column} is replaced by this operation, and operation {} of the plan changes it, too", other + 1),
+            "Use two plans, the second one after the first one's contract.",
+        );
+    }
+}
+
+/// The index has this column, or an expression that may read it.
+fn reads(index: &Index, name: &str) -> bool {
+    let texts = index.keys.iter().filter_map(|key| key.expression.as_ref());
+    let mut texts = texts.chain(&index.predicate);
+    let mut columns = index.keys.iter().filter_map(|key| key.column.as_ref());
+    columns.any(|column| column == name)
+        || index.include.iter().any(|column| column == name)
+        || texts.any(|text| text.contains(name))
+}
+
+/// The change adds a foreign key of another table to this one.
+fn refers_to(change: &Change, of: &TableName) -> bool {
+    matches!(
+        change.itself(),
+        Change::AddConstraint { table, constraint, .. }
+            if table != of && matches!(&constraint.kind, ConstraintKind::ForeignKey { .. })
+    )
+}
+
+/// The change gives this column another shape, or hangs something on it.
+fn is_of(change: &Change, of: &TableName, name: &str) -> bool {
+    match change {
+        Change::DropColumn { table, column }
+        | Change::SetDefault { table, column, .. }
+        | Change::SetNotNull { table, column }
+        | Change::DropNotNull { table, column }
+        | Change::CommentOnColumn { table, column, .. }
+        | Change::GrantColumn { table, column, .. } => table == of && column == name,
+        Change::RenameColumn { table, from, to } => table == of && (from == name || to == name),
+        Change::DropTable { table, .. } => table == of,
+        Change::SetTable { table, setting } => {
+            table == of
+                && match setting {
+                    TableSetting::Column { column, .. }
+                    | TableSetting::Statistics { column, .. }
+                    | TableSetting::Identity { column, .. }
+                    | TableSetting::Storage { column, .. }
+                    | TableSetting::Compression { column, .. } => column == name,
+                    // The name under which the steps know it.
+                    TableSetting::Rename { .. } => true,
+                    TableSetting::Options { .. }
+                    | TableSetting::ClusterOn { .. }
+                    | TableSetting::ReplicaIdentity { .. }
+                    | TableSetting::RenameConstraint { .. } => false,
+                }
+        }
+        Change::AddConstraint {
+            table, constraint, ..
+        } => match &constraint.kind {
+            ConstraintKind::ForeignKey {
+                columns,
+                references,
+                referenced_columns,
+                ..
+            } => {
+                table == of && columns.iter().any(|column| column == name)
+                    || references == of && referenced_columns.iter().any(|column| column == name)
+            }
+            ConstraintKind::Check { columns, .. }
+            | ConstraintKind::Unique { columns }
+            | ConstraintKind::PrimaryKey { columns } => {
+                table == of && columns.iter().any(|column| column == name)
+            }
+            _ => false,
+        },
+        Change::Object {
+            what: ObjectChange::IndexOverPartitions { table, index },
+        } => table == of && reads(index, name),
+        Change::OnPartition { what, .. } => is_of(what, of, name),
+        Change::CreateTable { .. }
+        | Change::AddColumn { .. }
+        | Change::DropConstraint { .. }
+        | Change::Object { .. }
+        | Change::DropSync { .. } => false,
+    }
+}
+
+/// A table that gets another name bears it from then on: what another operation
+/// does to it under the old one, also by an index's name or along a foreign
+/// key, would come too late.
+fn renamed_tables(lowering: &mut Lowering<'_>) {
+    let renamed: Vec<(usize, TableName)> = lowering
+        .cutover
+        .iter()
+        .filter_map(|(operation, change)| match change {
+            Change::SetTable {
+                table,
+                setting: TableSetting::Rename { .. },
+            } => Some((*operation, table.clone())),
+            _ => None,
+        })
+        .collect();
+    let mut others: Vec<(usize, TableName)> = Vec::new();
+    for draft in &lowering.drafts {
+        let locks = action_locks(&draft.action).into_iter();
+        others.extend(locks.map(|(table, _)| (draft.operation, table)));
+    }
+    for (operation, change) in &lowering.cutover {
+        let locks = locks(change).into_iter();
+        others.extend(locks.map(|(table, _)| (*operation, table)));
+    }
+    let mappings = lowering.mappings.iter();
+    others.extend(mappings.map(|(table, mapping)| (mapping.operation, table.clone())));
+    others.sort();
+    others.dedup();
+    for (operation, table) in others {
+        let rename = renamed
+            .iter()
+            .find(|(other, name)| *name == table && *other != operation);
+        if let Some((other, _)) = rename {
+            let other = other + 1;
+            lowering.begin(operation);
+            lowering.invalid(
+                format!("it touches {table}, which operation {other} (rename_table) renames"),
+                "Use two plans, the second one after the first one's contract.",
+            );
+        }
+    }
 }
 
 /// Row triggers that would run before our first or after our last one.
@@ -106,6 +281,17 @@ impl Lowering<'_> {
         self.catalog
     }
 
+    /// The plan's author accepts this effect: `publication:NAME`.
+    pub fn acknowledges(&self, word: &str) -> bool {
+        self.plan.acknowledge.iter().any(|known| known == word)
+    }
+
+    /// A gate of the plan waits until old versions have not written for a while.
+    pub fn waits_for_idle(&self) -> bool {
+        let mut gates = self.plan.gates.iter();
+        gates.any(|gate| gate.old_writes_idle.is_some())
+    }
+
     /// What the plan asks for.
     pub fn cursor(&self) -> Option<CursorKind> {
         self.plan.backfill.cursor
@@ -153,7 +339,7 @@ impl Lowering<'_> {
         for setting in &column.settings {
             self.unsafe_(
                 format!(
-                    "{}.{} has the setting `{setting}`, which this version does not carry over",
+                    "{}.{} has the setting `{setting}`, which this operation does not carry over",
                     table.name, column.def.name
                 ),
                 "Reset it before the plan, and set it again afterwards.",
@@ -195,7 +381,7 @@ impl Lowering<'_> {
         for table in tables {
             for publication in &table.publications {
                 let word = format!("publication:{}", publication.name);
-                if publication.columns.is_none() && !self.plan.acknowledge.contains(&word) {
+                if publication.columns.is_none() && !self.acknowledges(&word) {
                     self.unsafe_(
                         format!("publication {} streams {} without a column list: its subscribers stop until they have the new column too", publication.name, table.name),
                         format!("Add the column to the subscribers first, then write `acknowledge: [\"{word}\"]` in the plan."),
@@ -243,7 +429,7 @@ impl Lowering<'_> {
         firing.dedup();
         for (trigger, function) in firing {
             let word = format!("trigger:{trigger}");
-            if !self.plan.acknowledge.contains(&word) {
+            if !self.acknowledges(&word) {
                 self.unsafe_(
                     format!("trigger `{trigger}` ({function}) on {} fires for every row that is backfilled", table.name),
                     format!("Make sure that it does no harm (an `updated_at` would change everywhere), then write `acknowledge: [\"{word}\"]` in the plan."),
@@ -364,6 +550,72 @@ impl Lowering<'_> {
         }
     }
 
+    /// A constraint over a unique index: the index is built concurrently at
+    /// contract, and the cutover makes the constraint of it; on a partitioned
+    /// table, partition by partition.
+    pub fn constraint_over_index(
+        &mut self,
+        table: &Table,
+        name: &str,
+        columns: &[String],
+        kind: ConstraintKind,
+    ) {
+        if table.kind == TableKind::Partitioned {
+            self.key_below(table, name, columns, kind);
+            return;
+        }
+        self.unique_index(table, name, columns);
+        self.key_of_index(table, name, kind, None, name);
+    }
+
+    /// Builds a unique index at contract, for a constraint to be.
+    pub fn unique_index(&mut self, table: &Table, name: &str, columns: &[String]) {
+        let step = format!("build unique index {name} on {}", table.name);
+        let index = plain_index(name, columns);
+        self.build_index(Phase::Contract, step, &table.name, index);
+    }
+
+    /// The cutover makes a constraint of an index, which takes its name.
+    pub fn key_of_index(
+        &mut self,
+        table: &Table,
+        name: &str,
+        kind: ConstraintKind,
+        deferrable: Option<Deferrable>,
+        index: &str,
+    ) {
+        self.cutover(Change::AddConstraint {
+            table: table.name.clone(),
+            constraint: Constraint {
+                name: name.to_owned(),
+                kind,
+                validated: true,
+                deferrable,
+                definition: String::new(),
+            },
+            using_index: Some(index.to_owned()),
+        });
+    }
+
+    /// A column of a primary key to be is NOT NULL when the key comes. PostgreSQL
+    /// takes it as proven then that the column holds no NULL, where a primary key
+    /// would look at every row under its lock.
+    pub fn key_column(&mut self, table: &Table, column: &str) {
+        let becomes = self.becomes_not_null(&table.name, column);
+        match table.column(column) {
+            Some(found) if found.def.nullable && !becomes => self.not_null(table, column, column),
+            Some(_) => {}
+            None if becomes => {}
+            None => self.unsafe_(
+                format!(
+                    "column `{column}` of {} is added as nullable, and a primary key refuses NULL",
+                    table.name
+                ),
+                "Write `nullable: false` in `add_column`, which comes before this operation.",
+            ),
+        }
+    }
+
     /// The columns as a mapping holds them.
     pub fn mapped_columns(&self, table: &Table, names: &[String]) -> Vec<MappedColumn> {
         names
@@ -375,23 +627,27 @@ impl Lowering<'_> {
 
     /// Gives the second column the column grants of the first.
     pub fn copy_grants(&mut self, table: &Table, from: &Column, to: &str) {
-        if from.grants.is_empty() {
+        self.grant_column(table, to, &from.grants);
+    }
+
+    /// Grants these on a column that the plan adds.
+    pub fn grant_column(&mut self, table: &Table, column: &str, grants: &[Grant]) {
+        if grants.is_empty() {
             return;
         }
-        let changes = from
-            .grants
+        let changes = grants
             .iter()
             .map(|grant| Change::GrantColumn {
                 table: table.name.clone(),
-                column: to.to_owned(),
+                column: column.to_owned(),
                 grant: grant.clone(),
             })
             .collect();
         self.step(
             Phase::Expand,
             format!(
-                "grant on {}.{to} what is granted on {}",
-                table.name, from.def.name
+                "grant on {}.{column} what is granted on what it replaces",
+                table.name
             ),
             ddl(changes),
             Undo::Nothing,
@@ -422,5 +678,6 @@ pub fn plain_index(name: &str, columns: &[String]) -> Index {
         valid: true,
         constraint: None,
         definition: String::new(),
+        settings: Default::default(),
     }
 }

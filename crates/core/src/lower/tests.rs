@@ -1,316 +1,13 @@
 //! Golden programs: one per operation, and the refusals.
 
-use crate::catalog::{
-    Catalog, Column, ColumnDef, ConstraintKind, Dependent, DependentKind, ExprFacts,
-    ExpressionAnswer, Grant, ObjectAnswer, Question, ReplicaIdentity, RowSecurity, Server, Table,
-    TableKind, TableSize, Trigger, TypeAnswer, TypeFacts, ViewAnswer,
-};
-use crate::expr::{Expr, ROW, Volatility};
+use crate::catalog::{ConstraintKind, Dependent, DependentKind, Grant, Table, Trigger};
 use crate::name::TableName;
-use crate::object::{ExtensionFacts, Object, ObjectFacts, RelationKind};
-use crate::plan::{self, Plan};
-use crate::step::{Action, Phase, Program, Undo};
+use crate::step::{Action, Phase, Undo};
 
-use super::{Lowered, Refusal, RefusalKind, lower, request, tables};
-
-const RUN: &str = "run";
-
-fn column(name: &str, type_name: &str, nullable: bool) -> Column {
-    Column {
-        def: ColumnDef {
-            name: name.into(),
-            type_name: type_name.into(),
-            collation: None,
-            nullable,
-            default: None,
-            identity: None,
-            generated: None,
-            comment: None,
-        },
-        position: 0,
-        base_type: type_name.split('(').next().unwrap_or(type_name).into(),
-        not_null_domain: false,
-        settings: Vec::new(),
-        grants: Vec::new(),
-        dependents: Vec::new(),
-    }
-}
-
-fn users() -> Table {
-    Table {
-        name: TableName::new("public", "users"),
-        oid: 1,
-        kind: TableKind::Ordinary,
-        owner: "app".into(),
-        owned_by_us: true,
-        columns: vec![
-            column("id", "bigint", false),
-            column("email", "text", false),
-            column("amount", "integer", true),
-            column("status", "text", true),
-        ],
-        constraints: vec![crate::catalog::Constraint {
-            name: "users_amount_check".into(),
-            kind: ConstraintKind::Check {
-                expression: "amount > 0".into(),
-                columns: vec!["amount".into()],
-            },
-            validated: true,
-            deferrable: None,
-            definition: "CHECK (amount > 0)".into(),
-        }],
-        indexes: Vec::new(),
-        triggers: Vec::new(),
-        row_security: RowSecurity::default(),
-        publications: Vec::new(),
-        replica_identity: ReplicaIdentity::Default,
-        partitioning: None,
-        children: Vec::new(),
-        parents: Vec::new(),
-        dependents: Vec::new(),
-        referenced_by: Vec::new(),
-        comment: None,
-        grants: Vec::new(),
-        size: TableSize {
-            pages: 1000,
-            rows: Some(50_000),
-            total_bytes: 1 << 24,
-        },
-    }
-}
-
-/// Answers as a server would for the simple texts of these tests: words that
-/// are columns are columns.
-fn answer(table: Table, plan: &Plan) -> Catalog {
-    let mut catalog = Catalog {
-        server: Server {
-            version: 180_000,
-            system_identifier: "1".into(),
-            database: "shop".into(),
-        },
-        ..Catalog::default()
-    };
-    catalog.tables.insert(table.name.clone(), table.clone());
-    let view = users_view();
-    catalog.tables.insert(view.name.clone(), view);
-    for question in request(plan, &catalog).questions {
-        match question {
-            Question::Type { text } => catalog.types.push(TypeAnswer {
-                result: Ok(TypeFacts {
-                    name: text.clone(),
-                    base: text.split('(').next().unwrap_or(&text).into(),
-                    constrained_domain: false,
-                }),
-                text,
-            }),
-            Question::Suppose { .. } => {}
-            Question::View { query } => catalog.views.push(ViewAnswer {
-                result: Ok(query
-                    .trim_start_matches("SELECT ")
-                    .split(" FROM ")
-                    .next()
-                    .unwrap_or_default()
-                    .split(", ")
-                    .map(|name| (name.to_owned(), "text".to_owned()))
-                    .collect()),
-                query,
-            }),
-            Question::Object { object } => catalog.objects.push(ObjectAnswer {
-                facts: known(&object),
-                object,
-            }),
-            Question::Expression {
-                table: on,
-                text,
-                extra,
-                assigned_to,
-            } => {
-                let names: Vec<String> = table
-                    .columns
-                    .iter()
-                    .map(|column| column.def.name.clone())
-                    .chain(extra.into_iter().map(|(name, _)| name))
-                    .collect();
-                catalog.expressions.push(ExpressionAnswer {
-                    table: on,
-                    result: Ok(ExprFacts {
-                        expr: analysed(&text, &names),
-                        type_name: assigned_to.clone().unwrap_or_else(|| "text".into()),
-                        null_on_null: Some(!text.contains("coalesce")),
-                        private_functions: Vec::new(),
-                    }),
-                    text,
-                    assigned_to,
-                });
-            }
-        }
-    }
-    catalog
-}
-
-/// What stands beside the table `users`.
-fn known(object: &Object) -> Option<ObjectFacts> {
-    let facts = ObjectFacts {
-        owner: "app".into(),
-        owned_by_us: true,
-        ..ObjectFacts::default()
-    };
-    match object {
-        Object::Relation { name, kind } if name.name == "users" => Some(ObjectFacts {
-            kind: Some('r').filter(|_| *kind == RelationKind::Table),
-            options: vec!["fillfactor=90".into()],
-            comment: Some("as it was".into()),
-            ..facts
-        }),
-        Object::Relation { name, kind } if name.name == "users_view" => Some(ObjectFacts {
-            kind: Some('v').filter(|_| *kind != RelationKind::Table),
-            definition: Some("SELECT a, b FROM public.users".into()),
-            options: vec!["security_barrier=true".into()],
-            comment: Some("seen".into()),
-            ..facts
-        }),
-        Object::Relation { name, .. } if name.name == "users_email" => Some(ObjectFacts {
-            kind: Some('i'),
-            comment: Some("kept".into()),
-            ..facts
-        }),
-        Object::Relation { name, .. } if name.name == "users_seq" => Some(ObjectFacts {
-            grants: vec![Grant {
-                grantee: Some("app".into()),
-                privilege: "USAGE".into(),
-                grantable: false,
-            }],
-            ..facts
-        }),
-        Object::Type { name } if name.name == "state" => Some(ObjectFacts {
-            kind: Some('e'),
-            labels: vec!["open".into(), "closed".into()],
-            ..facts
-        }),
-        Object::Role { name } if name == "app" => Some(facts),
-        Object::Schema { name } if name == "public" => Some(facts),
-        Object::Extension { name } if name == "pg_trgm" || name == "plpgsql" => {
-            let there = name == "plpgsql";
-            Some(ObjectFacts {
-                extension: Some(ExtensionFacts {
-                    installed: Some("1.0".to_owned()).filter(|_| there),
-                    schema: Some("pg_catalog".to_owned()).filter(|_| there),
-                    fixed_schema: None,
-                    available: vec!["1.5".into(), "1.6".into()],
-                }),
-                ..facts
-            })
-        }
-        _ => None,
-    }
-}
-
-/// A view over `users`, with two columns.
-fn users_view() -> Table {
-    Table {
-        name: TableName::new("public", "users_view"),
-        kind: TableKind::Other('v'),
-        columns: vec![column("a", "text", true), column("b", "text", true)],
-        constraints: Vec::new(),
-        grants: vec![Grant {
-            grantee: Some("app".into()),
-            privilege: "SELECT".into(),
-            grantable: false,
-        }],
-        ..users()
-    }
-}
-
-fn analysed(text: &str, names: &[String]) -> Expr {
-    let mut columns: Vec<String> = Vec::new();
-    let mut template = String::new();
-    let mut word = String::new();
-    for c in text.chars().chain([' ']) {
-        if c.is_alphanumeric() || c == '_' {
-            word.push(c);
-            continue;
-        }
-        if names.contains(&word) {
-            template.push_str(&format!("{ROW}.{word}"));
-            if !columns.contains(&word) {
-                columns.push(word.clone());
-            }
-        } else {
-            template.push_str(&word);
-        }
-        word.clear();
-        if c != '"' {
-            template.push(c);
-        }
-    }
-    Expr {
-        template: template.trim_end().to_owned(),
-        columns,
-        volatility: if text.contains("random") {
-            Volatility::Volatile
-        } else {
-            Volatility::Immutable
-        },
-    }
-}
-
-fn parse(operations: &str) -> Plan {
-    let text = format!("plan: p\nversion: 1\noperations:\n{operations}");
-    plan::load("p.yaml", &text).unwrap_or_else(|findings| {
-        panic!(
-            "{}",
-            findings
-                .iter()
-                .map(plan::Diagnostic::render)
-                .collect::<String>()
-        )
-    })
-}
-
-fn compile(table: Table, operations: &str) -> Result<Lowered, Vec<Refusal>> {
-    let plan = parse(operations);
-    let catalog = answer(table, &plan);
-    lower(&plan, &catalog)
-}
-
-/// A program as short lines: what a reader of a golden test wants to see.
-fn outline(program: &Program) -> String {
-    use std::fmt::Write as _;
-    let mut out = String::new();
-    for step in &program.steps {
-        writeln!(
-            out,
-            "{} {} {}: {}",
-            step.no,
-            step.phase.name(),
-            step.action.kind(),
-            step.name
-        )
-        .expect("a String takes all");
-        for text in crate::sql::postgres::texts(step, RUN) {
-            if !matches!(
-                step.action,
-                Action::Sync(_) | Action::Backfill(_) | Action::Verify(_)
-            ) {
-                writeln!(out, "    {text}").expect("a String takes all");
-            }
-        }
-        match &step.undo {
-            Undo::Steps { .. } => {
-                for text in crate::sql::postgres::undo_texts(step, RUN) {
-                    if !matches!(step.action, Action::Sync(_)) {
-                        writeln!(out, "    undo: {text}").expect("a String takes all");
-                    }
-                }
-            }
-            Undo::Nothing => {}
-            Undo::Impossible { reason } => {
-                writeln!(out, "    undo: none, {reason}").expect("a String takes all");
-            }
-        }
-    }
-    out
-}
+use super::fixtures::{
+    RUN, analysed, answer, compile, outline, parse, trigger, users, with_dependents,
+};
+use super::{RefusalKind, lower, tables};
 
 fn golden(name: &str, operations: &str) {
     let lowered = compile(users(), operations).expect("the plan lowers");
@@ -326,6 +23,14 @@ fn every_operation_has_a_golden_program() {
         ),
         ("drop_table", "  - drop_table: {table: users}"),
         (
+            "rename_table",
+            "  - rename_table: {table: users, to: people}",
+        ),
+        (
+            "remove_enum_value",
+            "  - remove_enum_value: {name: state, value: closed, replacement: open, columns: [{table: users, column: status}]}",
+        ),
+        (
             "add_column",
             "  - add_column: {table: users, column: {name: nick, type: text, nullable: false, default: \"'x'\"}}",
         ),
@@ -334,12 +39,28 @@ fn every_operation_has_a_golden_program() {
             "  - add_column: {table: users, column: {name: email_lower, type: text, nullable: false, default: \"'x'\"}, up: lower(email)}",
         ),
         (
+            "add_generated",
+            "  - add_generated: {table: users, column: {name: doubled, type: integer, comment: twice}, expression: amount * 2, stored: false}",
+        ),
+        (
             "drop_column",
             "  - drop_column: {table: users, column: email, down: status}",
         ),
         (
+            "drop_columns",
+            "  - drop_columns: {table: users, columns: [email, amount], down: {email: status}}",
+        ),
+        (
             "rename_column",
             "  - rename_column: {table: users, from: email, to: mail}",
+        ),
+        (
+            "merge_columns",
+            "  - merge_columns: {table: users, columns: [email, status], as: pair, type: text, nullable: false, up: email || status, down: {email: lower(pair), status: upper(pair)}}",
+        ),
+        (
+            "split_column",
+            "  - split_column: {table: users, column: email, into: [{name: local, type: text, up: lower(email)}, {name: host, type: text, nullable: false, up: upper(email), comment: behind the at}], down: local || host, on_conflict: new}",
         ),
         (
             "change_type",
@@ -348,6 +69,10 @@ fn every_operation_has_a_golden_program() {
         (
             "change_type_as",
             "  - change_type: {table: users, column: email, to: varchar(10), as: mail}",
+        ),
+        (
+            "change_collation",
+            "  - change_collation: {table: users, column: email, to: C}",
         ),
         (
             "set_not_null",
@@ -394,6 +119,18 @@ fn every_operation_has_a_golden_program() {
             "  - set_statistics: {table: users, column: status, target: 500}",
         ),
         ("analyze", "  - analyze: {table: users}"),
+        (
+            "add_identity",
+            "  - add_identity: {table: users, column: id, as: by_default, start: 1000}",
+        ),
+        (
+            "set_storage",
+            "  - set_storage: {table: users, column: email, storage: external, rewrite: true}",
+        ),
+        (
+            "set_compression",
+            "  - set_compression: {table: users, column: email, method: pglz, rewrite: true}",
+        ),
         (
             "rename_constraint",
             "  - rename_constraint: {table: users, from: users_amount_check, to: positive}",
@@ -474,6 +211,50 @@ fn every_operation_has_a_golden_program() {
     }
 }
 
+/// `users` with a primary key, and things that hang on columns that move.
+#[test]
+fn split_table_has_a_golden_program() {
+    let mut table = users();
+    table.constraints.push(crate::catalog::Constraint {
+        name: "users_pkey".into(),
+        kind: ConstraintKind::PrimaryKey {
+            columns: vec!["id".into()],
+        },
+        validated: true,
+        deferrable: None,
+        definition: String::new(),
+    });
+    table
+        .indexes
+        .push(super::plain_index("users_email", &["email".to_owned()]));
+    for (column, kind, name) in [
+        (1, DependentKind::Index, "users_email"),
+        (2, DependentKind::Check, "users_amount_check"),
+    ] {
+        table.columns[column].dependents.push(Dependent {
+            kind,
+            name: name.into(),
+        });
+    }
+    table.columns[1].def.default = Some(analysed("'nobody'", &[]));
+    table.columns[1].grants.push(Grant {
+        grantee: Some("app".into()),
+        privilege: "UPDATE".into(),
+        grantable: false,
+    });
+    let operations = "  - split_table: {table: users, into: accounts, columns: [email, amount]}";
+    let lowered = compile(table, operations).expect("the plan lowers");
+    let mut golden = outline(&lowered.program);
+    for step in &lowered.program.steps {
+        if matches!(step.action, Action::Sync(_) | Action::Verify(_)) {
+            for text in crate::sql::postgres::texts(step, RUN) {
+                golden.push_str(&format!("{}: {text}\n", step.no));
+            }
+        }
+    }
+    insta::assert_snapshot!("split_table", golden);
+}
+
 /// Operations on what `users` does not have in the other tests.
 #[test]
 fn indexes_and_unproven_constraints_have_golden_programs() {
@@ -543,6 +324,22 @@ fn what_small_operations_cannot_do_is_refused_with_the_way_out() {
         "validate_constraint: {table: users, name: nothing_like_it}",
         "replace_index: {table: users, name: users_stats, columns: [email]}",
         "add_column: {table: users, column: {name: nick, type: text}, up: email}\n  - add_primary_key: {table: users, name: users_status, columns: [nick]}",
+        "drop_columns: {table: users, columns: [email, status]}",
+        "drop_columns: {table: users, columns: [email, status], down: {email: status}}",
+        "merge_columns: {table: users, columns: [email, status], as: pair, type: text, up: email || id, down: {email: pair, status: coalesce(pair)}}",
+        "split_column: {table: users, column: email, into: [{name: local, type: text, up: lower(email)}, {name: host, type: text, up: upper(email)}], down: lower(local)}",
+        "split_column: {table: users, column: email, into: [{name: status, type: text, up: lower(email)}], down: lower(status)}",
+        "split_column: {table: users, column: emial, into: [{name: local, type: text, up: lower(email)}], down: lower(local)}",
+        "set_compression: {table: users, column: email, method: lz4}",
+        "set_compression: {table: users, column: id, method: pglz}",
+        "set_storage: {table: users, column: id, storage: main}",
+        "add_identity: {table: users, column: id, as: always}",
+        "add_identity: {table: users, column: amount, as: always, start: 1}",
+        "add_identity: {table: users, column: email, as: always, start: 1}",
+        "rename_table: {table: users, to: users_view}",
+        "rename_table: {table: users, to: state}",
+        "rename_table: {table: users, to: people}",
+        "rename_table: {table: users, to: people}\n  - drop_index: {name: users_status}",
         "create_schema: {name: public}",
         "create_enum: {name: gone.mood, labels: [a]}",
         "create_enum: {name: state, labels: [a]}",
@@ -552,6 +349,7 @@ fn what_small_operations_cannot_do_is_refused_with_the_way_out() {
         "add_enum_value: {name: state, value: x, after: opne}",
         "add_enum_value: {name: stat, value: x}",
         "rename_enum_value: {name: state, from: open, to: closed}",
+        "remove_enum_value: {name: state, value: clsed, columns: [{table: users, column: amount}]}",
         "create_view: {name: users_view, query: SELECT 1}",
         "replace_view: {name: users_view, query: \"SELECT a, d FROM users\"}",
         "replace_view: {name: users_view, query: \"SELECT a FROM users\"}",
@@ -625,8 +423,8 @@ fn refusals(table: Table, operations: &str) -> Vec<String> {
 fn each_dependent_of_a_replaced_column_is_named() {
     let mut table = users();
     for (kind, name) in [
-        (DependentKind::Index, "users_status_idx"),
-        (DependentKind::View, "public.active_users"),
+        (DependentKind::Exclusion, "users_status_excl"),
+        (DependentKind::PartitionKey, "public.users"),
         (
             DependentKind::Unknown {
                 class: "pg_something".into(),
@@ -644,10 +442,58 @@ fn each_dependent_of_a_replaced_column_is_named() {
         "  - change_type: {table: users, column: status, to: varchar(10)}",
     );
     assert_eq!(messages.len(), 3);
-    for name in ["users_status_idx", "public.active_users", "thing"] {
+    for name in ["users_status_excl", "public.users", "thing"] {
         assert!(
             messages.iter().any(|message| message.contains(name)),
             "{name}: {messages:?}"
+        );
+    }
+}
+
+#[test]
+fn what_hangs_on_a_replaced_column_is_carried_over() {
+    let operations = "  - change_type: {table: users, column: amount, to: bigint}";
+    let lowered = compile(with_dependents(), operations).expect("the plan lowers");
+    insta::assert_snapshot!("change_type_dependents", outline(&lowered.program));
+}
+
+#[test]
+fn what_the_server_cannot_carry_over_is_refused_in_its_words() {
+    let plan = parse("  - change_type: {table: users, column: amount, to: bigint}");
+    let mut catalog = answer(with_dependents(), &plan);
+    catalog.replacements[0].indexes[0].result = Err(crate::catalog::ServerMessage {
+        code: "42704".into(),
+        message: "no such operator class".into(),
+        hint: None,
+    });
+    let refusals = lower(&plan, &catalog).expect_err("it is refused");
+    assert_eq!(refusals.len(), 1, "{refusals:?}");
+    assert!(
+        refusals[0].message.contains("users_by_amount")
+            && refusals[0].message.contains("no such operator class"),
+        "{refusals:?}"
+    );
+}
+
+#[test]
+fn what_two_operations_would_carry_over_is_refused() {
+    let mut table = with_dependents();
+    table.columns[3].dependents.push(Dependent {
+        kind: DependentKind::Index,
+        name: "users_by_amount".into(),
+    });
+    for other in [
+        "change_type: {table: users, column: status, to: varchar(10)}",
+        "drop_index: {name: users_by_amount}",
+    ] {
+        let operations =
+            format!("  - change_type: {{table: users, column: amount, to: bigint}}\n  - {other}");
+        let messages = refusals(table.clone(), &operations);
+        assert!(
+            messages
+                .iter()
+                .any(|message| message.contains("users_by_amount, too")),
+            "{other}: {messages:?}"
         );
     }
 }
@@ -665,22 +511,6 @@ fn readers_of_whole_rows_are_named() {
     ] {
         let messages = refusals(table.clone(), operations);
         assert!(messages[0].contains("public.f(users)"), "{messages:?}");
-    }
-}
-
-fn trigger(name: &str) -> Trigger {
-    Trigger {
-        name: name.into(),
-        before: true,
-        row: true,
-        on_insert: true,
-        on_update: false,
-        on_delete: false,
-        on_truncate: false,
-        columns: Vec::new(),
-        enabled: 'O',
-        function: "public.f".into(),
-        ours: false,
     }
 }
 
@@ -732,6 +562,21 @@ fn published_table() {
     let mut plan = parse(operations);
     plan.acknowledge.push("publication:feed".into());
     lower(&plan, &answer(table, &plan)).expect("an acknowledged publication is accepted");
+}
+
+#[test]
+fn a_virtual_column_needs_eighteen() {
+    let plan = parse(
+        "  - add_generated: {table: users, column: {name: n, type: integer}, expression: amount * 2, stored: false}",
+    );
+    let mut catalog = answer(users(), &plan);
+    catalog.server.version = 170_000;
+    let refusals = lower(&plan, &catalog).expect_err("17 has none");
+    assert!(
+        refusals[0].message.contains("PostgreSQL 18"),
+        "{refusals:?}"
+    );
+    assert!(refusals[0].hints[0].contains("trigger"), "{refusals:?}");
 }
 
 #[test]

@@ -104,6 +104,14 @@ pub struct Entry {
     pub due: bool,
 }
 
+impl Survey {
+    /// What has become of a plan of the folder.
+    pub fn standing(&self, plan: usize) -> Standing {
+        let entry = self.entries.iter().find(|entry| entry.plan == plan);
+        entry.map_or(Standing::Pending(None), |entry| entry.standing)
+    }
+}
+
 /// What speaks against running a folder. Numbers are places in the lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {

@@ -23,7 +23,7 @@ mod operations;
 mod schema;
 mod shape;
 pub mod signals;
-mod sql_text;
+pub(crate) mod sql_text;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,10 +34,12 @@ use crate::ops::Operation;
 use crate::step::{CursorKind, Phase};
 
 pub use config::{Ceilings, Config};
+pub(crate) use conflicts::{Mentions, Role, TableUse};
 pub use diagnostic::{Diagnostic, render_all};
 pub(crate) use file::time as time_span;
 pub use hash::{describe_change, operations_hash, operations_json};
 pub use load::load;
+pub(crate) use operations::{Check, Declare, columns};
 pub use schema::{config_schema, schema};
 
 use diagnostic::{SourceText, Span};

@@ -1,23 +1,24 @@
-//! What one operation may not say, beyond the kinds of its fields.
+//! What an operation tells of itself, and what one may not say beyond the kinds
+//! of its fields. The words themselves stand with each operation.
 
+use super::conflicts::Mentions;
 use super::diagnostic::{Diagnostic, SourceText, Span};
 use super::node::Node;
 use super::sql_text;
 use crate::ops::Operation;
-use crate::ops::add_column::AddColumn;
-use crate::ops::add_enum_value::AddEnumValue;
-use crate::ops::add_foreign_key::AddForeignKey;
-use crate::ops::add_index::{AddIndex, IndexColumn};
-use crate::ops::backfill::{BackfillRows, BackfillUndo};
-use crate::ops::change_type::ChangeType;
 use crate::ops::common::SqlExpr;
-use crate::ops::create_table::CreateTable;
-use crate::ops::reindex::Reindex;
-use crate::ops::rename_column::RenameColumn;
 use crate::ops::rights::Rights;
-use crate::ops::set_comment::SetComment;
-use crate::ops::set_replica_identity::{IdentityKind, SetReplicaIdentity};
-use crate::ops::set_table_options::SetTableOptions;
+
+/// What an operation tells of itself before any database is asked.
+pub(crate) trait Declare {
+    /// Names the tables, columns, indexes and constraints that it concerns,
+    /// and what it does with them: what two operations may not say together
+    /// follows from it.
+    fn declare(&self, to: &mut Mentions<'_>);
+
+    /// Reports what it may not say, beyond the kinds of its fields.
+    fn check(&self, _check: &mut Check<'_>) {}
+}
 
 /// An operation as it was read: the value, the key that names it and the
 /// mapping under that key.
@@ -65,61 +66,27 @@ pub(crate) fn check(written: &Written<'_>, source: &SourceText, out: &mut Vec<Di
         source,
         out,
     };
-    match written.operation {
-        Operation::CreateTable(it) => check.create_table(it),
-        Operation::AddColumn(it) => check.add_column(it),
-        Operation::RenameColumn(it) => check.rename_column(it),
-        Operation::ChangeType(it) => check.change_type(it),
-        Operation::SetDefault(it) => check.default(Some(&it.default), &["default"]),
-        Operation::AddIndex(it) => check.add_index(it),
-        Operation::ReplaceIndex(it) => check.add_index(&it.new_index(&it.name)),
-        Operation::AddForeignKey(it) => check.add_foreign_key(it),
-        Operation::Backfill(it) => check.backfill(it),
-        Operation::Reindex(it) => check.reindex(it),
-        Operation::SetComment(it) => check.set_comment(it),
-        Operation::SetTableOptions(it) => check.set_table_options(it),
-        Operation::SetReplicaIdentity(it) => check.set_replica_identity(it),
-        Operation::RenameConstraint(it) => check.renamed(&it.from, &it.to, "from"),
-        Operation::AddEnumValue(it) => check.add_enum_value(it),
-        Operation::RenameEnumValue(it) => check.renamed(&it.from, &it.to, "from"),
-        Operation::Grant(it) => check.rights(&it.rights()),
-        Operation::Revoke(it) => check.rights(&it.rights()),
-        Operation::RenameIndex(it) => check.renamed(it.name.last(), &it.to, "name"),
-        Operation::DropTable(_)
-        | Operation::DropColumn(_)
-        | Operation::SetNotNull(_)
-        | Operation::DropNotNull(_)
-        | Operation::DropDefault(_)
-        | Operation::DropIndex(_)
-        | Operation::AddCheck(_)
-        | Operation::AddUnique(_)
-        | Operation::DropConstraint(_)
-        | Operation::ValidateConstraint(_)
-        | Operation::SetStatistics(_)
-        | Operation::Analyze(_)
-        | Operation::WaitFor(_)
-        | Operation::AddPrimaryKey(_)
-        | Operation::CreateSchema(_)
-        | Operation::CreateExtension(_)
-        | Operation::CreateEnum(_)
-        | Operation::CreateView(_)
-        | Operation::ReplaceView(_)
-        | Operation::DropView(_)
-        | Operation::Sql(_) => {}
-    }
+    written.operation.as_declare().check(&mut check);
 }
 
 /// Columns that every table has already.
 const SYSTEM_COLUMNS: [&str; 6] = ["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"];
 
-struct Check<'a> {
-    written: &'a Written<'a>,
-    source: &'a SourceText,
-    out: &'a mut Vec<Diagnostic>,
+/// What is wrong with one operation.
+pub(crate) struct Check<'a> {
+    pub(crate) written: &'a Written<'a>,
+    pub(crate) source: &'a SourceText,
+    pub(crate) out: &'a mut Vec<Diagnostic>,
 }
 
 impl Check<'_> {
-    fn report(&mut self, span: &Span, message: impl Into<String>, expected: &str, help: &str) {
+    pub(crate) fn report(
+        &mut self,
+        span: &Span,
+        message: impl Into<String>,
+        expected: &str,
+        help: &str,
+    ) {
         let mut finding = self.source.finding(span, message).expected(expected);
         if !help.is_empty() {
             finding = finding.help(help);
@@ -127,7 +94,7 @@ impl Check<'_> {
         self.out.push(finding);
     }
 
-    fn new_column(&mut self, name: &str, span: &Span) {
+    pub(crate) fn new_column(&mut self, name: &str, span: &Span) {
         if SYSTEM_COLUMNS.contains(&name) {
             self.report(
                 span,
@@ -139,7 +106,7 @@ impl Check<'_> {
     }
 
     /// `default: pending` reads a column; `default: "'pending'"` is a text.
-    fn default(&mut self, default: Option<&SqlExpr>, path: &[&str]) {
+    pub(crate) fn default(&mut self, default: Option<&SqlExpr>, path: &[&str]) {
         let Some(text) = default.map(SqlExpr::postgresql) else {
             return;
         };
@@ -154,119 +121,7 @@ impl Check<'_> {
         }
     }
 
-    fn create_table(&mut self, it: &CreateTable) {
-        for (index, column) in it.columns.iter().enumerate() {
-            let span = self.written.item(&["columns"], index);
-            let node = self
-                .written
-                .body
-                .get("columns")
-                .and_then(|list| list.items().get(index));
-            let at = |key: &str| {
-                node.and_then(|node| node.get(key))
-                    .map_or_else(|| span.clone(), |node| node.span.clone())
-            };
-            self.new_column(&column.name, &at("name"));
-            if let Some(first) = it.columns[..index]
-                .iter()
-                .position(|other| other.name == column.name)
-            {
-                let first = self.written.item(&["columns"], first);
-                let finding = self
-                    .source
-                    .finding(
-                        &at("name"),
-                        format!("column `{}` stands twice in `columns`", column.name),
-                    )
-                    .note(format!("the first one is at {}", self.source.place(&first)));
-                self.out.push(finding);
-            }
-            if column.identity.is_some() && column.default.is_some() {
-                self.report(
-                    &at("identity"),
-                    format!("column `{}` has an identity and a default", column.name),
-                    "expected one of the two",
-                    "",
-                );
-            }
-            let lone = column
-                .default
-                .as_ref()
-                .map(SqlExpr::postgresql)
-                .filter(|text| sql_text::is_lone_name(text));
-            if let Some(text) = lone {
-                self.report(
-                    &at("default"),
-                    format!("`default`: `{text}` names a column, and a default reads none"),
-                    "expected a value",
-                    &format!("a text constant has SQL's quotes inside YAML's: \"'{text}'\""),
-                );
-            }
-        }
-        for (index, key) in it.primary_key.iter().enumerate() {
-            if !it.columns.iter().any(|column| column.name == *key) {
-                let names: Vec<&str> = it
-                    .columns
-                    .iter()
-                    .map(|column| column.name.as_str())
-                    .collect();
-                let span = self.written.item(&["primary_key"], index);
-                self.report(
-                    &span,
-                    format!("the table has no column `{key}`"),
-                    &format!("expected one of {}", names.join(", ")),
-                    "",
-                );
-            }
-        }
-    }
-
-    fn add_column(&mut self, it: &AddColumn) {
-        let name = self.written.span(&["column", "name"]);
-        self.new_column(&it.column.name, &name);
-        self.default(it.column.default.as_ref(), &["column", "default"]);
-        for (key, given) in [
-            ("derived", it.derived),
-            ("allow_volatile", it.allow_volatile),
-        ] {
-            if given && it.up.is_none() {
-                let span = self.written.key_span(key);
-                self.report(
-                    &span,
-                    format!("`{key}` says how `up` is used, and there is no `up`"),
-                    "expected `up` beside it",
-                    "",
-                );
-            }
-        }
-        if !it.column.nullable && it.up.is_none() && it.column.default.is_none() {
-            let span = self.written.span(&["column", "nullable"]);
-            self.report(
-                &span,
-                format!(
-                    "column `{}` is NOT NULL and nothing fills it",
-                    it.column.name
-                ),
-                "rows that exist, and writers that do not know it, have no value for it",
-                "give `up` (computed from the row) or the column's `default`",
-            );
-        }
-    }
-
-    fn rename_column(&mut self, it: &RenameColumn) {
-        let to = self.written.span(&["to"]);
-        self.new_column(&it.to, &to);
-        if it.from == it.to {
-            self.report(
-                &to,
-                "`from` and `to` are the same",
-                "expected another name",
-                "",
-            );
-        }
-    }
-
-    fn renamed(&mut self, from: &str, to: &str, key: &str) {
+    pub(crate) fn renamed(&mut self, from: &str, to: &str, key: &str) {
         if from == to {
             let span = self.written.span(&["to"]);
             self.report(
@@ -278,34 +133,31 @@ impl Check<'_> {
         }
     }
 
-    fn add_enum_value(&mut self, it: &AddEnumValue) {
-        if it.before.is_some() && it.after.is_some() {
-            let span = self.written.key_span("after");
+    /// Keys of the mapping that stands there which are none of these names.
+    pub(crate) fn keys_among<'k>(
+        &mut self,
+        keys: impl Iterator<Item = &'k String>,
+        path: &[&str],
+        names: &[String],
+        of: &str,
+    ) {
+        for key in keys.filter(|key| !names.contains(key)) {
+            let map = path
+                .iter()
+                .try_fold(self.written.body, |node, step| node.get(step));
+            let span = map
+                .and_then(|map| map.entry(key))
+                .map_or_else(|| self.written.key.clone(), |(entry, _)| entry.span.clone());
             self.report(
                 &span,
-                "`before` and `after` are both given",
-                "expected one of the two, or neither",
+                format!("`{key}` is none of `{of}`"),
+                &format!("expected one of {}", names.join(", ")),
                 "",
             );
         }
     }
 
-    fn reindex(&mut self, it: &Reindex) {
-        if it.name.is_some() == it.table.is_some() {
-            let span = self.written.key.clone();
-            self.report(
-                &span,
-                match it.name {
-                    None => "it does not say what to build anew",
-                    Some(_) => "it names an index and a table",
-                },
-                "expected one of name, table",
-                "",
-            );
-        }
-    }
-
-    fn rights(&mut self, it: &Rights<'_>) {
+    pub(crate) fn rights(&mut self, it: &Rights<'_>) {
         let whole = self.written.key.clone();
         if it.subjects() != 1 {
             self.report(
@@ -343,175 +195,7 @@ impl Check<'_> {
         }
     }
 
-    fn set_comment(&mut self, it: &SetComment) {
-        let whole = self.written.key.clone();
-        if it.subjects() != 1 {
-            self.report(
-                &whole,
-                match it.subjects() {
-                    0 => "it does not say what the comment is on",
-                    _ => "it names several things, and a comment is on one",
-                },
-                "expected one of table, view, materialized_view, index, sequence, type, schema",
-                "",
-            );
-            return;
-        }
-        if it.parts() > 1 {
-            self.report(
-                &whole,
-                "it names several parts of a table, and a comment is on one",
-                "expected one of column, constraint, trigger, policy",
-                "write one operation for each",
-            );
-        }
-        let columns = it.table.is_some() || it.view.is_some() || it.materialized_view.is_some();
-        for (key, given, fits) in [
-            ("column", it.column.is_some(), columns),
-            ("constraint", it.constraint.is_some(), it.table.is_some()),
-            ("trigger", it.trigger.is_some(), it.table.is_some()),
-            ("policy", it.policy.is_some(), it.table.is_some()),
-        ] {
-            if given && !fits {
-                let span = self.written.key_span(key);
-                self.report(
-                    &span,
-                    format!("a {key} belongs to a table"),
-                    "expected `table` beside it",
-                    "",
-                );
-            }
-        }
-    }
-
-    fn set_table_options(&mut self, it: &SetTableOptions) {
-        if it.set.is_empty() && it.reset.is_empty() {
-            let span = self.written.key.clone();
-            self.report(
-                &span,
-                "it sets nothing",
-                "expected `set` or `reset` with at least one parameter",
-                "",
-            );
-        }
-        for (index, name) in it.reset.iter().enumerate() {
-            if it.set.contains_key(name) {
-                let span = self.written.item(&["reset"], index);
-                self.report(
-                    &span,
-                    format!("`{name}` stands in `set` as well"),
-                    "expected one of the two",
-                    "",
-                );
-            }
-        }
-    }
-
-    fn set_replica_identity(&mut self, it: &SetReplicaIdentity) {
-        match (it.identity, &it.index) {
-            (IdentityKind::Index, None) => {
-                let span = self.written.span(&["identity"]);
-                self.report(
-                    &span,
-                    "it does not say which index",
-                    "expected `index` beside it",
-                    "",
-                );
-            }
-            (IdentityKind::Default | IdentityKind::Full | IdentityKind::Nothing, Some(_)) => {
-                let span = self.written.key_span("index");
-                self.report(
-                    &span,
-                    "`index` is used with `identity: index` only",
-                    "expected `identity: index`, or no `index`",
-                    "",
-                );
-            }
-            (IdentityKind::Index, Some(_))
-            | (IdentityKind::Default | IdentityKind::Full | IdentityKind::Nothing, None) => {}
-        }
-    }
-
-    fn change_type(&mut self, it: &ChangeType) {
-        let Some(other) = &it.r#as else {
-            if it.on_conflict.is_some() {
-                let span = self.written.key_span("on_conflict");
-                self.report(
-                    &span,
-                    "`on_conflict` needs `as`",
-                    "without a second name no write can give both columns",
-                    "remove it, or give `as`",
-                );
-            }
-            return;
-        };
-        let span = self.written.span(&["as"]);
-        self.new_column(other, &span);
-        if *other == it.column {
-            self.report(
-                &span,
-                "`as` is the column itself",
-                "expected the name of a second column",
-                "leave `as` out to keep the name: the second column is then hidden until contract",
-            );
-        }
-    }
-
-    fn add_index(&mut self, it: &AddIndex) {
-        for (index, column) in it.columns.iter().enumerate() {
-            let IndexColumn::Key(key) = column else {
-                continue;
-            };
-            let span = self.written.item(&["columns"], index);
-            match (&key.column, &key.expression) {
-                (Some(_), None) | (None, Some(_)) => {}
-                (None, None) => self.report(
-                    &span,
-                    "this key names nothing",
-                    "expected `column` or `expression`",
-                    "",
-                ),
-                (Some(_), Some(_)) => self.report(
-                    &span,
-                    "this key has a column and an expression",
-                    "expected one of the two",
-                    "write them as two keys, in the order the index shall have",
-                ),
-            }
-        }
-        let method = it.method.as_deref().unwrap_or("btree");
-        if it.unique && method != "btree" {
-            let span = self.written.span(&["method"]);
-            self.report(
-                &span,
-                format!("a {method} index cannot be unique"),
-                "expected btree",
-                "",
-            );
-        }
-    }
-
-    fn add_foreign_key(&mut self, it: &AddForeignKey) {
-        let (here, there) = (it.columns.len(), it.references.columns.len());
-        if here != there {
-            let span = self.written.span(&["references", "columns"]);
-            self.report(
-                &span,
-                format!("{} here and {} there", columns(here), columns(there)),
-                "expected one referenced column for each column",
-                "",
-            );
-        }
-    }
-
-    fn backfill(&mut self, it: &BackfillRows) {
-        self.ends(it.r#where.postgresql(), &["where"]);
-        if let BackfillUndo::Rows(rows) = &it.undo {
-            self.ends(rows.r#where.postgresql(), &["undo", "where"]);
-        }
-    }
-
-    fn ends(&mut self, filter: &str, path: &[&str]) {
+    pub(crate) fn ends(&mut self, filter: &str, path: &[&str]) {
         if filter.trim().eq_ignore_ascii_case("true") {
             let span = self.written.span(path);
             self.report(
@@ -524,7 +208,7 @@ impl Check<'_> {
     }
 }
 
-fn columns(count: usize) -> String {
+pub(crate) fn columns(count: usize) -> String {
     match count {
         1 => "1 column".to_owned(),
         count => format!("{count} columns"),

@@ -251,7 +251,8 @@ fn throttle(plan: &Plan, steps: &[Step]) -> Vec<ThrottlePreview> {
 }
 
 fn named_tables(plan: &Plan, catalog: &Catalog) -> Vec<TablePreview> {
-    crate::lower::tables(plan)
+    crate::lower::request(plan, catalog)
+        .tables
         .iter()
         .filter_map(|name| catalog.tables.get(name))
         .map(|table| TablePreview {

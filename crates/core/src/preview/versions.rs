@@ -2,8 +2,12 @@
 
 use serde::Serialize;
 
-use crate::object::TableSetting;
+use crate::catalog::Identity;
+use crate::object::{ObjectChange, TableSetting};
 use crate::step::{Action, Change, Mapping, Phase, Program, Rule};
+
+/// How names of what lives for the length of a run begin.
+const OURS: &str = "_pontoon_";
 
 /// Sentences for each version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -20,12 +24,23 @@ pub(super) fn after(program: &Program, phase: Phase) -> Versions {
     match phase {
         Phase::Expand => {
             versions.old.push("Read and write as before.".to_owned());
-            versions.new.push(
-                "Not yet: new columns stand there, but nothing keeps them in step.".to_owned(),
-            );
+            let kept = mappings(program).any(|(_, mapping)| !is_copied(mapping));
+            let views = written_through(program);
+            if kept || views.is_empty() {
+                let text = match (kept, adds(program)) {
+                    (true, _) => {
+                        "Not yet: new columns stand there, but nothing keeps them in step."
+                    }
+                    (false, true) => "May use what has been added.",
+                    (false, false) => "Read and write as before.",
+                };
+                versions.new.push(text.to_owned());
+            }
+            versions.new.extend(views);
         }
         Phase::DualWrite | Phase::Backfill => {
             versions.old.push("Read and write as before.".to_owned());
+            versions.new.extend(written_through(program));
             for (table, mapping) in mappings(program) {
                 if let Some(text) = may_write(&table, mapping) {
                     versions.new.push(text);
@@ -43,10 +58,35 @@ pub(super) fn after(program: &Program, phase: Phase) -> Versions {
             versions
                 .new
                 .push("Read and write: every row holds both shapes.".to_owned());
+            versions.new.extend(written_through(program));
         }
         Phase::Contract => after_contract(program, &mut versions),
     }
     versions
+}
+
+/// Something stands there after expand that an application can name.
+fn adds(program: &Program) -> bool {
+    let expand = program.steps.iter();
+    let mut expand = expand.filter(|step| step.phase == Phase::Expand);
+    expand.any(|step| match &step.action {
+        Action::Ddl(ddl) => ddl.changes.iter().any(|change| {
+            matches!(
+                change,
+                Change::CreateTable { .. }
+                    | Change::AddColumn { .. }
+                    | Change::Object {
+                        what: ObjectChange::CreateSchema { .. }
+                            | ObjectChange::CreateEnum { .. }
+                            | ObjectChange::AddEnumValue { .. }
+                            | ObjectChange::CreateView { .. }
+                    }
+            )
+        }),
+        // A person's own SQL may add anything.
+        Action::Sql(_) => true,
+        _ => false,
+    })
 }
 
 fn after_contract(program: &Program, versions: &mut Versions) {
@@ -72,17 +112,18 @@ fn after_contract(program: &Program, versions: &mut Versions) {
 
 /// What a change takes from versions that know the old shape only.
 fn breaks(change: &Change, all: &[Change]) -> Option<String> {
-    match change {
+    match change.itself() {
         Change::DropTable { table, .. } => Some(format!("{table} is gone.")),
         Change::DropColumn { table, column } => {
             // A second column that another one replaces was never theirs.
             let renamed_to = all.iter().any(|other| {
                 matches!(other, Change::RenameColumn { table: on, to, .. } if on == table && to == column)
             });
-            (!renamed_to).then(|| format!("{table}.{column} is gone."))
+            let ours = column.starts_with(OURS);
+            (!renamed_to && !ours).then(|| format!("{table}.{column} is gone."))
         }
         Change::RenameColumn { table, from, to } => {
-            (!from.starts_with("_pontoon_")).then(|| format!("{table}.{from} is called {to}."))
+            (!from.starts_with(OURS)).then(|| format!("{table}.{from} is called {to}."))
         }
         Change::SetNotNull { table, column } => {
             Some(format!("Writing NULL to {table}.{column} fails."))
@@ -94,10 +135,26 @@ fn breaks(change: &Change, all: &[Change]) -> Option<String> {
         } => Some(format!("{table}.{column} has no default any more.")),
         Change::AddConstraint {
             table, constraint, ..
-        } if !constraint.name.starts_with("_pontoon_") => Some(format!(
+        } if !constraint.name.starts_with(OURS) && !table.name.starts_with(OURS) => Some(format!(
             "Writes to {table} that violate {} fail.",
             constraint.name
         )),
+        Change::SetTable {
+            table,
+            setting:
+                TableSetting::Identity {
+                    column,
+                    identity: Identity::Always,
+                    ..
+                },
+        } => Some(format!(
+            "Writing a value of its own to {table}.{column} fails, unless the INSERT says OVERRIDING SYSTEM VALUE."
+        )),
+        Change::SetTable {
+            table,
+            setting: TableSetting::Rename { to, .. },
+        } => (!table.name.starts_with(OURS))
+            .then(|| format!("{table} is called {}.{to}.", table.schema)),
         Change::SetTable {
             table,
             setting: TableSetting::RenameConstraint { from, to, .. },
@@ -114,7 +171,8 @@ fn breaks(change: &Change, all: &[Change]) -> Option<String> {
         | Change::GrantColumn { .. }
         | Change::SetTable { .. }
         | Change::Object { .. }
-        | Change::DropSync { .. } => None,
+        | Change::DropSync { .. }
+        | Change::OnPartition { .. } => None,
     }
 }
 
@@ -133,9 +191,35 @@ fn mappings(program: &Program) -> impl Iterator<Item = (String, &Mapping)> {
         })
 }
 
+/// What new versions do through views that stand for tables to come.
+fn written_through(program: &Program) -> Vec<String> {
+    let changes = program.steps.iter().filter_map(|step| match &step.action {
+        Action::Ddl(ddl) => Some(&ddl.changes),
+        _ => None,
+    });
+    changes
+        .flatten()
+        .filter_map(|change| match change {
+            Change::Object {
+                what: ObjectChange::WriteThrough { through },
+            } => Some(format!(
+                "Read and write {}, a view of {}; ON CONFLICT, MERGE, TRUNCATE and an UPDATE of the key do not work through it.",
+                through.view, through.table
+            )),
+            _ => None,
+        })
+        .collect()
+}
+
+fn is_copied(mapping: &Mapping) -> bool {
+    matches!(mapping.rule, Rule::Copied { .. })
+}
+
 fn is_filled(mapping: &Mapping) -> bool {
     match mapping.rule {
         Rule::Pair { .. } | Rule::Fill { .. } | Rule::Derived { .. } => true,
+        // What is read and written is a view of the rows themselves.
+        Rule::Copied { .. } => false,
         Rule::Omitted { .. } => false,
     }
 }
@@ -160,7 +244,8 @@ fn may_write(table: &str, mapping: &Mapping) -> Option<String> {
         Rule::Fill { .. } => Some(format!(
             "May write {table} ({new}); left out, it is computed from ({old})."
         )),
-        Rule::Derived { .. } if mapping.new.iter().all(|c| c.name.starts_with("_pontoon_")) => None,
+        Rule::Copied { .. } => None,
+        Rule::Derived { .. } if mapping.new.iter().all(|c| c.name.starts_with(OURS)) => None,
         Rule::Derived { .. } => Some(format!(
             "May read {table} ({new}) once it is filled; it is computed on every write."
         )),

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 
 use pontoon_core::lower::{Refusal, RefusalKind};
 use pontoon_core::name::TableName;
+use pontoon_core::object::TableSetting;
 use pontoon_core::step::{Action, Change, Program};
 
 use crate::db::RunRecord;
@@ -90,10 +91,14 @@ fn taken(program: &Program) -> BTreeSet<TableName> {
         | Action::Wait(_) => &[],
     });
     changes
-        .filter_map(|change| match change {
+        .filter_map(|change| match change.itself() {
             Change::DropTable { table, .. }
             | Change::DropColumn { table, .. }
-            | Change::RenameColumn { table, .. } => Some(table.clone()),
+            | Change::RenameColumn { table, .. }
+            | Change::SetTable {
+                table,
+                setting: TableSetting::Rename { .. },
+            } => Some(table.clone()),
             Change::CreateTable { .. }
             | Change::AddColumn { .. }
             | Change::SetDefault { .. }
@@ -105,7 +110,8 @@ fn taken(program: &Program) -> BTreeSet<TableName> {
             | Change::GrantColumn { .. }
             | Change::SetTable { .. }
             | Change::Object { .. }
-            | Change::DropSync { .. } => None,
+            | Change::DropSync { .. }
+            | Change::OnPartition { .. } => None,
         })
         .collect()
 }

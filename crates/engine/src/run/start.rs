@@ -32,7 +32,15 @@ pub(crate) async fn compile<D: Database>(
 ) -> Result<(Catalog, Lowered), RunError> {
     let tables = lower::tables(plan);
     let mut catalog = db.inspect(&plan.schema, &tables, &[]).await?;
-    let request = lower::request(plan, &catalog);
+    let mut request = lower::request(plan, &catalog);
+    // What is tied to a table may concern an operation, too, and what is tied
+    // to that: a table that is read names more of them, until all are known.
+    let mut known = tables;
+    while !request.tables.iter().all(|table| known.contains(table)) {
+        known.clone_from(&request.tables);
+        catalog = db.inspect(&plan.schema, &known, &[]).await?;
+        request = lower::request(plan, &catalog);
+    }
     if !request.questions.is_empty() {
         catalog = db
             .inspect(&plan.schema, &request.tables, &request.questions)
@@ -179,7 +187,10 @@ async fn create<D: Database>(db: &D, plan: &Plan, sink: &Sink) -> Result<Found, 
             program,
             program_hash: hex(&Sha256::digest(program_json.as_bytes())),
             system_identifier: catalog.server.system_identifier.clone(),
-            catalog_fingerprint: pontoon_core::catalog::fingerprint(&catalog, &lower::tables(plan)),
+            catalog_fingerprint: pontoon_core::catalog::fingerprint(
+                &catalog,
+                &lower::request(plan, &catalog).tables,
+            ),
             settings: settings(plan),
         })
         .await?;

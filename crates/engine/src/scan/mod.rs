@@ -268,7 +268,7 @@ where
             let wanted = self.size(&range, |size| size.rows(cap));
             let rows = limited.map_or(wanted, |limit| limit.min(wanted));
             let yields = self.throttle.yields();
-            let target = pace::target(&self.settings.borrow(), yields, rows);
+            let goal = pace::goal(&self.settings.borrow(), yields, rows);
             let chunk = match (self.work)(range.clone(), rows).await {
                 Ok(chunk) => chunk,
                 Err(error) => {
@@ -292,9 +292,7 @@ where
             } else {
                 cap.min(SPARSE)
             };
-            self.size(&chunk.range, |size| {
-                size.observe(chunk.elapsed, target, cap)
-            });
+            self.size(&chunk.range, |size| size.observe(chunk.elapsed, goal, cap));
             self.watcher.chunk(&chunk, rows);
             let rest = pace::rest(&self.settings.borrow(), yields, chunk.elapsed);
             if !rest.is_zero() {

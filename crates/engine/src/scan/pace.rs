@@ -10,27 +10,54 @@ use std::time::Duration;
 
 use crate::db::Settings;
 
-/// What a batch aims at beside an application.
-const SHORT: Duration = Duration::from_millis(5);
-/// Batches of so few rows take the time they need: where the processors are
-/// busy, even one row waits for longer than [`SHORT`] for its turn, and smaller
-/// batches would only be more of them.
-const FEW: u64 = 250;
+/// What a batch of more than so many rows aims at beside an application.
+///
+/// Much of a batch is its own: one of 50 rows keeps a processor nearly as long
+/// as one of 250, and there would only be more of them. So fewer are taken only
+/// where rows cost much (wide ones, many indexes), and never fewer than the
+/// last one says: where processors are busy, even one row waits for its turn.
+struct Aim {
+    rows: u64,
+    time: Duration,
+}
+
+/// The first one that fits holds.
+const AIMS: [Aim; 2] = [
+    Aim {
+        rows: 250,
+        time: Duration::from_millis(1),
+    },
+    Aim {
+        rows: 50,
+        time: Duration::from_millis(5),
+    },
+];
+
+/// What the next batches of a table shall be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Goal {
+    /// What the time of a batch should approach.
+    pub(super) time: Duration,
+    /// Rows below which a batch that took longer does not make it smaller.
+    pub(super) least: u64,
+}
+
 /// The longest rest.
 const LONGEST_REST: Duration = Duration::from_secs(5);
 
-/// What the time of a batch of so many rows should approach: well below the
-/// moment at which the server ends it.
-pub(super) fn target(settings: &Settings, yields: bool, rows: u64) -> Duration {
-    let target = settings
+/// What batches should be after one of so many rows: their time well below the
+/// moment at which the server ends them.
+pub(super) fn goal(settings: &Settings, yields: bool, rows: u64) -> Goal {
+    let time = settings
         .backfill
         .target_batch_time
         .min(settings.limits.max_lock_duration / 2);
-    if yields && rows > FEW {
-        target.min(SHORT)
-    } else {
-        target
-    }
+    let aim = AIMS.iter().find(|aim| yields && rows > aim.rows);
+    aim.map_or(Goal { time, least: 1 }, |aim| Goal {
+        time: time.min(aim.time),
+        // Somebody who wants shorter ones than these gets them.
+        least: if time < aim.time { 1 } else { aim.rows },
+    })
 }
 
 /// How long a worker rests after a batch that took so long.
@@ -48,6 +75,7 @@ mod tests {
 
     use pontoon_core::plan::{BackfillOptions, Limits};
 
+    use super::super::size::BatchSize;
     use super::*;
 
     fn settings(nice_ratio: u32) -> Settings {
@@ -65,33 +93,62 @@ mod tests {
     #[test]
     fn alone_a_batch_takes_its_time_and_none_rests() {
         let took = Duration::from_millis(180);
-        assert_eq!(
-            target(&settings(3), false, 10_000),
-            Duration::from_millis(200)
-        );
+        let goal = goal(&settings(3), false, 10_000);
+        assert_eq!(goal.time, Duration::from_millis(200));
+        assert_eq!(goal.least, 1);
         assert_eq!(rest(&settings(3), false, took), Duration::ZERO);
     }
 
     #[test]
     fn beside_an_application_it_is_short_and_rests_in_proportion() {
         let took = Duration::from_millis(4);
-        assert_eq!(target(&settings(3), true, 1_000), SHORT);
-        let few = target(&settings(3), true, FEW);
-        assert_eq!(few, Duration::from_millis(200));
+        for (rows, millis, least) in [
+            (1_000, 1, 250),
+            (251, 1, 250),
+            (250, 5, 50),
+            (51, 5, 50),
+            (50, 200, 1),
+        ] {
+            let time = Duration::from_millis(millis);
+            let goal = goal(&settings(3), true, rows);
+            assert_eq!(goal, Goal { time, least }, "{rows} rows");
+        }
         assert_eq!(rest(&settings(3), true, took), Duration::from_millis(12));
         let slow = Duration::from_secs(2);
         assert_eq!(rest(&settings(100), true, slow), LONGEST_REST);
     }
 
+    /// Half a millisecond of each batch is its own.
+    #[test]
+    fn batches_of_dear_rows_are_smaller_and_none_is_tiny() {
+        for (micros, bounds) in [
+            (1, 400..=800),
+            (10, 250..=375),
+            (50, 50..=375),
+            (200, 50..=75),
+        ] {
+            let mut size = BatchSize::new(0);
+            for round in 0..500 {
+                let rows = size.rows(100_000);
+                if round > 100 {
+                    assert!(bounds.contains(&rows), "{micros} µs a row: {rows} rows");
+                }
+                let took = Duration::from_micros(500 + micros * rows);
+                size.observe(took, goal(&settings(4), true, rows), 100_000);
+            }
+        }
+    }
+
     #[test]
     fn what_somebody_wants_shorter_stays_so() {
         let mut settings = settings(1);
+        settings.backfill.target_batch_time = Duration::from_micros(500);
+        let wanted = goal(&settings, true, 1_000);
+        assert_eq!(wanted.time, Duration::from_micros(500));
+        assert_eq!(wanted.least, 1);
         settings.backfill.target_batch_time = Duration::from_millis(2);
-        assert_eq!(target(&settings, true, 1_000), Duration::from_millis(2));
         settings.limits.max_lock_duration = Duration::from_millis(3);
-        assert_eq!(
-            target(&settings, false, 1_000),
-            Duration::from_micros(1_500)
-        );
+        let wanted = goal(&settings, false, 1_000);
+        assert_eq!(wanted.time, Duration::from_micros(1_500));
     }
 }

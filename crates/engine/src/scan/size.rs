@@ -12,6 +12,8 @@
 
 use std::time::Duration;
 
+use super::pace::Goal;
+
 /// The smallest size, in rows.
 const LEAST: u64 = 1;
 /// Where a table begins, in rows.
@@ -51,9 +53,16 @@ impl BatchSize {
         self.rows.min(cap).max(1)
     }
 
-    /// A batch of the present size took this long.
-    pub(crate) fn observe(&mut self, elapsed: Duration, target: Duration, cap: u64) {
-        let target = target.as_secs_f64().max(0.001);
+    /// A batch of the present size took this long. Its time makes the size no
+    /// smaller than the goal's least.
+    pub(crate) fn observe(&mut self, elapsed: Duration, goal: Goal, cap: u64) {
+        let before = self.rows;
+        self.judge(elapsed, goal.time, cap);
+        self.rows = self.rows.max(goal.least.min(before));
+    }
+
+    fn judge(&mut self, elapsed: Duration, target: Duration, cap: u64) {
+        let target = target.as_secs_f64().max(0.000_1);
         if elapsed.as_secs_f64() > 2.0 * target {
             self.scale(target / elapsed.as_secs_f64(), cap);
             return;
@@ -106,7 +115,10 @@ mod tests {
 
     use super::*;
 
-    const TARGET: Duration = Duration::from_millis(200);
+    const TARGET: Goal = Goal {
+        time: Duration::from_millis(200),
+        least: 1,
+    };
 
     /// A server that takes that long for each row.
     fn settle(micros_per_row: u64) -> u64 {

@@ -49,12 +49,12 @@ impl Application {
         // Before the first answer there is nothing to tell.
         if company.is_some() && yields != self.told {
             self.told = yields;
-            sink.emit(match company {
-                Some(Company::Sessions(sessions)) if yields => Event::Yielding {
+            sink.emit(match (yields, company) {
+                (false, _) => Event::FullSpeed,
+                (true, Some(Company::Sessions(sessions))) => Event::Yielding {
                     sessions: Some(sessions),
                 },
-                _ if yields => Event::Yielding { sessions: None },
-                _ => Event::FullSpeed,
+                (true, Some(Company::Hidden) | None) => Event::Yielding { sessions: None },
             });
         }
         yields

@@ -136,7 +136,7 @@ pub(crate) fn omitted(old: &str, down: &str) -> Mapping {
 pub(crate) fn stable(mut mapping: Mapping) -> Mapping {
     let lists: Vec<&mut Vec<Expr>> = match &mut mapping.rule {
         Rule::Pair { up, down, .. } => vec![up, down],
-        Rule::Fill { up } | Rule::Derived { up } => vec![up],
+        Rule::Fill { up } | Rule::Derived { up } | Rule::Copied { up, .. } => vec![up],
         Rule::Omitted { down } => vec![down],
     };
     for expr in lists.into_iter().flatten() {

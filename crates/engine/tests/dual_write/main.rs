@@ -78,6 +78,8 @@ behaviours! {
     redteam::app_before_trigger_trims_old needs ["last", "last triggers"];
     redteam::row_clone needs ["conflict"];
     redteam::column_group needs ["backward"];
+    redteam::merged_columns needs ["forward", "backward", "conflict"];
+    redteam::split_column needs ["forward", "backward"];
     redteam::one_old_two_new needs ["backward"];
     redteam::chain needs ["repeat"];
     redteam::images needs [];

@@ -196,6 +196,129 @@ pub(crate) async fn column_group(case: Case) -> Outcome {
     Ok(())
 }
 
+/// Several old columns and one new one, with a default on one of the old:
+/// every write of either side, also of one old column alone, and rows that
+/// hold some of the old columns only.
+pub(crate) async fn merged_columns(case: Case) -> Outcome {
+    let setup = "CREATE TABLE p (id int, first text DEFAULT 'Ms', last text, full_name text);
+        INSERT INTO p VALUES (1, 'Ada', 'Lovelace'), (2, 'Grace', NULL), (3, NULL, 'Hopper'), (4, NULL, NULL);";
+    let sync = on(
+        "p",
+        vec![pair(
+            "first: text = 'Ms'; last: text",
+            "full_name: text",
+            &["nullif(concat_ws(' ', {first}, {last}), '')"],
+            &[
+                "split_part({full_name}, ' ', 1)",
+                "nullif(substr({full_name}, strpos({full_name} || ' ', ' ') + 1), '')",
+            ],
+        )],
+    );
+    let scene = Scene::new(case, setup, sync).await?;
+    // A row that holds nothing at all needs no filling.
+    same!(scene.fill().await?, "3");
+    let shown = "SELECT first, last, full_name FROM p ORDER BY id";
+    same!(
+        scene.rows(shown).await?,
+        [
+            "Ada|Lovelace|Ada Lovelace",
+            "Grace|∅|Grace",
+            "∅|Hopper|Hopper",
+            "∅|∅|∅"
+        ]
+    );
+    scene
+        .run(
+            "UPDATE p SET last = 'King' WHERE id = 1;
+             UPDATE p SET full_name = 'Grace Brewster Hopper' WHERE id = 2;
+             UPDATE p SET first = NULL, last = NULL WHERE id = 3;
+             UPDATE p SET full_name = 'Mary Jackson' WHERE id = 4;
+             INSERT INTO p (id, full_name) VALUES (5, 'Katherine Johnson');
+             INSERT INTO p (id, last) VALUES (6, 'Vaughan');
+             INSERT INTO p (id, first, last) VALUES (7, 'Annie', 'Easley');
+             INSERT INTO p (id) VALUES (8);
+             INSERT INTO p (id, first, last, full_name) VALUES (9, 'Christine', 'Darden', 'Christine Darden');",
+        )
+        .await?;
+    same!(
+        scene.rows(shown).await?,
+        [
+            "Ada|King|Ada King",
+            "Grace|Brewster Hopper|Grace Brewster Hopper",
+            "∅|∅|∅",
+            "Mary|Jackson|Mary Jackson",
+            "Katherine|Johnson|Katherine Johnson",
+            "Ms|Vaughan|Ms Vaughan",
+            "Annie|Easley|Annie Easley",
+            "Ms|∅|Ms",
+            "Christine|Darden|Christine Darden"
+        ]
+    );
+    // One old column and the new one in the same write, against each other.
+    same!(
+        code(
+            scene
+                .run("UPDATE p SET first = 'Eve', full_name = 'Adam King' WHERE id = 1")
+                .await
+        )?,
+        CONFLICT_SQLSTATE
+    );
+    scene
+        .run("UPDATE p SET first = 'Eve', full_name = 'Eve King' WHERE id = 1")
+        .await?;
+    same!(scene.mismatches().await?, "0");
+    Ok(())
+}
+
+/// One old column and several new ones, of which a write names one alone, and
+/// rows that hold some of the new columns only.
+pub(crate) async fn split_column(case: Case) -> Outcome {
+    let setup = "CREATE TABLE p (id int, price text, amount numeric, currency text);
+        INSERT INTO p VALUES (1, '10.00 EUR'), (2, '7 USD'), (3, NULL), (4, '5');";
+    let sync = on(
+        "p",
+        vec![pair(
+            "price: text",
+            "amount: numeric; currency: text",
+            &[
+                "nullif(split_part({price}, ' ', 1), '')::numeric",
+                "nullif(split_part({price}, ' ', 2), '')",
+            ],
+            &["nullif(concat_ws(' ', {amount}, {currency}), '')"],
+        )],
+    );
+    let scene = Scene::new(case, setup, sync).await?;
+    same!(scene.fill().await?, "3");
+    scene
+        .run(
+            "UPDATE p SET amount = 10.0 WHERE id = 1;
+             UPDATE p SET currency = NULL WHERE id = 2;
+             UPDATE p SET currency = 'CHF' WHERE id = 3;
+             UPDATE p SET price = '6 GBP' WHERE id = 4;
+             INSERT INTO p (id, amount) VALUES (5, 1);
+             INSERT INTO p (id, price) VALUES (6, '2 EUR');
+             INSERT INTO p (id) VALUES (7);
+             UPDATE p SET amount = NULL, currency = NULL WHERE id = 6;",
+        )
+        .await?;
+    same!(
+        scene
+            .rows("SELECT price, amount, currency FROM p ORDER BY id")
+            .await?,
+        [
+            "10.0 EUR|10.0|EUR",
+            "7|7|∅",
+            "CHF|∅|CHF",
+            "6 GBP|6|GBP",
+            "1|1|∅",
+            "∅|∅|∅",
+            "∅|∅|∅"
+        ]
+    );
+    same!(scene.mismatches().await?, "0");
+    Ok(())
+}
+
 pub(crate) async fn one_old_two_new(case: Case) -> Outcome {
     let sync = on(
         "t",

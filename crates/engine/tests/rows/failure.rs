@@ -48,6 +48,28 @@ async fn a_division_by_zero_names_the_row() {
     for error in failures(&setup, "integer", "(1000 / ({name})::integer)").await {
         assert!(error.message.contains("row id = 217"), "{error}");
         assert!(error.message.contains("division by zero"), "{error}");
+        assert!(error.message.contains("computing new as"), "{error}");
+    }
+}
+
+/// Rows that are done, or whose turn comes in another lap, lie between those
+/// of the batch.
+#[tokio::test]
+async fn the_row_is_found_among_rows_that_are_done() {
+    for (rows, batch) in [(20_000, 1_000), (20_000, 100), (300, 20), (300, 1_000)] {
+        let bed = Bed::new(&format!(
+            "CREATE TABLE t (id int PRIMARY KEY, name int, new int) WITH (fillfactor = 90);
+             INSERT INTO t SELECT g, CASE WHEN g = {rows} - 7 THEN 0 ELSE g END FROM generate_series(1, {rows}) g; ANALYZE t;"
+        ))
+        .await;
+        let mut work = filling(
+            "t",
+            vec![fill("name", ("new", "integer"), "(1000 / {name})")],
+        );
+        work.cursor = Some(CursorKind::Pages);
+        let error = bed.try_finish(&work, batch).await.expect_err("it fails");
+        let row = format!("row id = {} computing new as", rows - 7);
+        assert!(error.message.contains(&row), "{rows}, {batch}: {error}");
     }
 }
 

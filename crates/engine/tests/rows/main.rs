@@ -4,6 +4,7 @@ mod batch;
 mod contention;
 mod failure;
 mod laps;
+mod routines;
 mod share;
 mod signals;
 mod support;

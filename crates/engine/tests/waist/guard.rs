@@ -144,7 +144,7 @@ async fn everything_is_one_message_under_one_timer() {
         )
         .await
     };
-    assert_eq!(seen("lock_timeout").await, "50");
+    assert_eq!(seen("lock_timeout").await, "25");
     assert_eq!(seen("statement_timeout").await, "450");
     assert_eq!(seen("synchronous_commit").await, "local");
     assert_eq!(seen("transaction_isolation").await, "read committed");
@@ -303,23 +303,25 @@ async fn short_transactions_are_waited_for_and_hardly_notice() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn budgets_add_up() {
+    const OTHERS: [&str; 5] = ["t2", "t3", "t4", "t5", "t6"];
     let (database, pg, client) = with_table().await;
-    for name in ["t2", "t3", "t4"] {
+    for name in OTHERS {
         run_sql(
             &client,
             &TABLE.replace("public.t", &format!("public.{name}")),
         )
         .await;
     }
-    // Somebody holds each further table, over and over, never for long.
+    // Somebody holds each further table, over and over, never for as long as
+    // the budget and for longer than a further table is waited for.
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let mut holders = Vec::new();
-    for name in ["t2", "t3", "t4"] {
+    for name in OTHERS {
         let client = database.client().await.expect("a client");
         let stop = stop.clone();
         holders.push(tokio::spawn(async move {
             let text = format!(
-                "BEGIN; SELECT n FROM public.{name} WHERE id = 1; SELECT pg_sleep(0.25); COMMIT"
+                "BEGIN; SELECT n FROM public.{name} WHERE id = 1; SELECT pg_sleep(0.29); COMMIT"
             );
             while !stop.load(std::sync::atomic::Ordering::SeqCst) {
                 client.batch_execute(&text).await.expect("no error");
@@ -329,16 +331,14 @@ async fn budgets_add_up() {
     let probe = probe(&database.url(), "t").await;
     let mut held = Held::one(
         &pg,
-        ddl(vec![
-            add_column("t", "a"),
-            add_column("t2", "a"),
-            add_column("t3", "a"),
-            add_column("t4", "a"),
-        ]),
+        ddl(std::iter::once("t")
+            .chain(OTHERS)
+            .map(|name| add_column(name, "a"))
+            .collect()),
     )
     .await;
     held.budget.max_lock_duration = Duration::from_millis(300);
-    held.budget.lock_patience = Duration::from_secs(4);
+    held.budget.lock_patience = Duration::from_secs(3);
     let error = held.go().await.expect_err("never are all free at once");
     assert!(
         matches!(error.kind, ErrorKind::LockPatience { .. }),
@@ -351,6 +351,53 @@ async fn budgets_add_up() {
     }
     held.go().await.expect("now they are");
     within(&probe.stop().await, Duration::from_millis(300));
+}
+
+/// Applications that hold one of the tables and want another one, in the other
+/// order than the step: they wait for it within its budget, and none of them is
+/// a victim, however soon the server looks for deadlocks.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_locks_in_another_order_is_no_victim() {
+    for deadlock_timeout in ["1s", "400ms"] {
+        let (database, pg, client) = with_table().await;
+        run_sql(&client, &TABLE.replace("public.t", "public.t2")).await;
+        let name: String = value(&client, "SELECT current_database()::text").await;
+        run_sql(
+            &client,
+            &format!("ALTER DATABASE {name} SET deadlock_timeout = '{deadlock_timeout}'"),
+        )
+        .await;
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let mut clients = Vec::new();
+        for place in 0..6 {
+            let client = database.client().await.expect("a client");
+            let stop = stop.clone();
+            clients.push(tokio::spawn(async move {
+                // Some keep the step in the queue for the first table, where the
+                // others come to stand behind it.
+                let text = match place % 2 {
+                    0 => "BEGIN; SELECT FROM public.t LIMIT 1; SELECT pg_sleep(0.04); COMMIT".to_owned(),
+                    _ => format!(
+                        "BEGIN; UPDATE public.t2 SET n = n + 1 WHERE id = {place} + 10; SELECT pg_sleep(0.03);
+                         UPDATE public.t SET n = n + 1 WHERE id = {place} + 10; COMMIT"
+                    ),
+                };
+                while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+                    client.batch_execute(&text).await.expect("no victim");
+                }
+            }));
+        }
+        let probe = probe(&database.url(), "t").await;
+        let changes = vec![add_column("t", "a"), add_column("t2", "a")];
+        let held = Held::one(&pg, ddl(changes)).await;
+        let report = held.go().await.expect("goes through");
+        stop.store(true, std::sync::atomic::Ordering::SeqCst);
+        for client in clients {
+            client.await.expect("no panic");
+        }
+        assert!(report.attempts > 1, "they never met: {report:?}");
+        within(&probe.stop().await, Duration::from_millis(500));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -494,9 +541,9 @@ async fn partitions_and_foreign_key_parents_are_locked_beforehand() {
     let message: String = value(&client, "SELECT query FROM public.seen LIMIT 1").await;
     for lock in [
         "LOCK TABLE ONLY \"public\".\"p\" IN ACCESS EXCLUSIVE MODE;",
-        "LOCK TABLE ONLY \"public\".\"p1\" IN ACCESS EXCLUSIVE MODE NOWAIT;",
-        "LOCK TABLE ONLY \"public\".\"p2\" IN ACCESS EXCLUSIVE MODE NOWAIT;",
-        "LOCK TABLE ONLY \"public\".\"t\" IN ACCESS EXCLUSIVE MODE NOWAIT;",
+        "LOCK TABLE ONLY \"public\".\"p1\" IN ACCESS EXCLUSIVE MODE;",
+        "LOCK TABLE ONLY \"public\".\"p2\" IN ACCESS EXCLUSIVE MODE;",
+        "LOCK TABLE ONLY \"public\".\"t\" IN ACCESS EXCLUSIVE MODE;",
     ] {
         assert!(message.contains(lock), "{lock} in\n{message}");
     }

@@ -41,6 +41,7 @@ fn index(name: &str, unique: bool) -> Index {
         valid: true,
         constraint: None,
         definition: String::new(),
+        settings: Default::default(),
     }
 }
 

@@ -185,15 +185,10 @@ impl<'a> Migration<'a> {
                 self.tell_end(&survey, &done);
                 return Ok(Exit::Done);
             };
-            let standing = survey
-                .entries
-                .iter()
-                .find(|entry| entry.plan == *index)
-                .map_or(Standing::Pending(None), |entry| entry.standing);
             let turn = Turn {
                 index: *index,
                 plan,
-                standing,
+                standing: survey.standing(*index),
                 no: done.len() + 1,
                 of: of.max(done.len() + due.len()),
             };

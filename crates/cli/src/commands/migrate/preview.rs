@@ -29,15 +29,10 @@ impl Migration<'_> {
             }
         }
         for (place, (index, plan)) in due.iter().enumerate() {
-            let standing = survey
-                .entries
-                .iter()
-                .find(|entry| entry.plan == *index)
-                .map_or(Standing::Pending(None), |entry| entry.standing);
             let turn = Turn {
                 index: *index,
                 plan,
-                standing,
+                standing: survey.standing(*index),
                 no: place + 1,
                 of: due.len(),
             };

@@ -19,7 +19,7 @@ impl Catalog {
     ) {
         let tables = match constraint.kind {
             // A CHECK holds for what inherits, too.
-            ConstraintKind::Check { .. } => self.tree(root),
+            ConstraintKind::Check { .. } if !constraint.no_inherit() => self.tree(root),
             _ => vec![root.clone()],
         };
         for name in tables {
@@ -94,6 +94,7 @@ impl Catalog {
                 valid: true,
                 constraint: Some(constraint.name.clone()),
                 definition: String::new(),
+                settings: Default::default(),
             });
         }
         table.indexes.sort_by(|a, b| a.name.cmp(&b.name));

@@ -7,7 +7,9 @@
 //! look (see [`Change::SetDefault`]); the position of a new column does not
 //! know of columns that were dropped before; foreign keys and indexes of a
 //! partitioned table are not copied to its partitions; an answer about some
-//! object is not made where the object appears under another name; and nothing of a
+//! object is not made where the object appears under another name; `definition`
+//! texts, and the names of policies, rules and views of other tables, name a
+//! renamed table as before; and nothing of a
 //! [`Sync`](crate::step::Sync) appears, whose triggers count for no
 //! comparison. A test holds each kind of change against real servers.
 //!
@@ -105,6 +107,7 @@ impl Catalog {
                 }
             }
             Change::SetTable { table, setting } => self.set_table(table, setting),
+            Change::OnPartition { what, .. } => self.change(what),
             Change::Object { what } => self.apply_object(what),
             Change::DropSync { sync } => {
                 for name in sync.children.iter().chain([&sync.table]) {
@@ -118,6 +121,7 @@ impl Catalog {
 
     fn apply_concurrent(&mut self, concurrent: &Concurrent) {
         match concurrent {
+            Concurrent::OnPartition { statement, .. } => self.apply_concurrent(statement),
             Concurrent::CreateIndex { table, index } => {
                 if let Some(table) = self.tables.get_mut(table) {
                     table.add_index(index.clone());
@@ -225,12 +229,13 @@ impl Catalog {
     }
 
     fn add_column(&mut self, root: &TableName, def: &ColumnDef) {
-        // A domain that refuses NULL is known where it is in use already.
-        let not_null_domain = self
-            .tables
-            .values()
-            .flat_map(|table| &table.columns)
-            .any(|column| column.not_null_domain && column.def.type_name == def.type_name);
+        // What a domain brings along is known where it is in use already.
+        let known = |what: fn(&Column) -> bool| {
+            let mut columns = self.tables.values().flat_map(|table| &table.columns);
+            columns.any(|column| what(column) && column.def.type_name == def.type_name)
+        };
+        let not_null_domain = known(|column| column.not_null_domain);
+        let type_default = known(|column| column.type_default);
         let tree = self.tree(root);
         for name in &tree {
             let Some(table) = self.tables.get_mut(name) else {
@@ -262,6 +267,7 @@ impl Catalog {
                 position,
                 base_type: base_type(&def.type_name),
                 not_null_domain,
+                type_default,
                 settings: Vec::new(),
                 grants: Vec::new(),
                 dependents,

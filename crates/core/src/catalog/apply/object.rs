@@ -5,10 +5,18 @@ use super::super::{
 };
 use super::constraint::incoming;
 use crate::name::TableName;
-use crate::object::{Object, ObjectChange, ObjectFacts, Place, RelationKind, TableSetting};
+use crate::object::{
+    Hanging, Object, ObjectChange, ObjectFacts, Place, RelationKind, TableSetting, TypeUses,
+};
 
 /// A column's statistics target among its settings.
 const STATISTICS: &str = "SET STATISTICS ";
+/// Its storage, where it is not that of its type.
+const STORAGE: &str = "SET STORAGE ";
+/// Its compression, where it is not the server's default.
+const COMPRESSION: &str = "SET COMPRESSION ";
+/// The order in which a server's catalog tells them.
+const SETTINGS: [&str; 4] = [STATISTICS, STORAGE, COMPRESSION, "SET ("];
 
 impl Catalog {
     /// What was asked of something and found.
@@ -55,18 +63,64 @@ impl Catalog {
         }
     }
 
+    /// Replaces the setting of a column that begins with `word`.
+    fn set_column(&mut self, table: &TableName, column: &str, word: &str, text: Option<String>) {
+        let Some(found) = self.column_mut(table, column) else {
+            return;
+        };
+        found.settings.retain(|text| !text.starts_with(word));
+        if let Some(text) = text {
+            let rank = |text: &str| {
+                SETTINGS
+                    .iter()
+                    .position(|word| text.starts_with(word))
+                    .unwrap_or(SETTINGS.len())
+            };
+            let own = rank(&text);
+            let place = found
+                .settings
+                .iter()
+                .filter(|other| rank(other) < own)
+                .count();
+            found.settings.insert(place, text);
+        }
+    }
+
     pub(super) fn set_table(&mut self, name: &TableName, setting: &TableSetting) {
         match setting {
             TableSetting::Statistics { column, target } => {
+                let text = (*target >= 0).then(|| format!("{STATISTICS}{target}"));
                 for table in self.tree(name) {
-                    let Some(found) = self.column_mut(&table, column) else {
-                        continue;
-                    };
-                    found.settings.retain(|text| !text.starts_with(STATISTICS));
-                    if *target >= 0 {
-                        found.settings.insert(0, format!("{STATISTICS}{target}"));
-                    }
+                    self.set_column(&table, column, STATISTICS, text.clone());
                 }
+            }
+            TableSetting::Identity {
+                column, identity, ..
+            } => {
+                if let Some(found) = self.column_mut(name, column) {
+                    found.def.default = None;
+                    found.def.identity = Some(*identity);
+                    found
+                        .dependents
+                        .retain(|dependent| dependent.kind != DependentKind::OwnedSequence);
+                }
+            }
+            TableSetting::Storage {
+                column,
+                storage,
+                type_default,
+            } => {
+                let text =
+                    (storage != type_default).then(|| format!("{STORAGE}{}", storage.word()));
+                for table in self.tree(name) {
+                    self.set_column(&table, column, STORAGE, text.clone());
+                }
+            }
+            TableSetting::Compression { column, method } => {
+                let text = method
+                    .as_ref()
+                    .map(|method| format!("{COMPRESSION}{method}"));
+                self.set_column(name, column, COMPRESSION, text);
             }
             TableSetting::Options { set, reset } => {
                 let object = Object::Relation {
@@ -84,11 +138,33 @@ impl Catalog {
                     facts.options.sort();
                 }
             }
+            TableSetting::Column { column, clause } => {
+                let word = SETTINGS.iter().find(|word| clause.starts_with(**word));
+                // A compression is not handed down.
+                let tables = match word {
+                    Some(&COMPRESSION) => vec![name.clone()],
+                    _ => self.tree(name),
+                };
+                for table in tables {
+                    self.set_column(&table, column, word.unwrap_or(&""), Some(clause.clone()));
+                }
+            }
+            TableSetting::ClusterOn { index } => {
+                for found in self
+                    .tables
+                    .get_mut(name)
+                    .into_iter()
+                    .flat_map(|t| &mut t.indexes)
+                {
+                    found.settings.clustered = found.name == *index;
+                }
+            }
             TableSetting::ReplicaIdentity { identity } => {
                 if let Some(table) = self.tables.get_mut(name) {
                     table.set_replica_identity(identity);
                 }
             }
+            TableSetting::Rename { to, .. } => self.rename_table(name, to),
             TableSetting::RenameConstraint {
                 from,
                 to,
@@ -123,12 +199,30 @@ impl Catalog {
             ObjectChange::DropSchema { name } => {
                 self.drop_object(&Object::Schema { name: name.clone() });
             }
-            ObjectChange::CreateEnum { name, labels } => {
+            ObjectChange::CreateEnum {
+                name,
+                labels,
+                owner,
+            } => {
                 self.create_object(&Object::Type { name: name.clone() }, |facts| {
                     facts.kind = Some('e');
                     facts.labels.clone_from(labels);
+                    facts.owner = owner.clone().unwrap_or_default();
+                    // What every new type has; one that is made for another
+                    // owner has what is granted afterwards.
+                    let public = owner.is_none().then(|| Grant {
+                        grantee: None,
+                        privilege: "USAGE".to_owned(),
+                        grantable: false,
+                    });
+                    facts.grants = public.into_iter().collect();
+                    facts.uses = Some(TypeUses {
+                        columns: Vec::new(),
+                        others: Vec::new(),
+                    });
                 });
             }
+            ObjectChange::RenameType { name, to } => self.rename_type(name, to),
             ObjectChange::DropType { name } => {
                 self.drop_object(&Object::Type { name: name.clone() })
             }
@@ -159,6 +253,8 @@ impl Catalog {
                 more_columns,
                 ..
             } => self.create_view(name, query, options, *replace, more_columns),
+            // Functions and triggers of ours count for no comparison.
+            ObjectChange::WriteThrough { .. } | ObjectChange::DropWriteThrough { .. } => {}
             ObjectChange::DropView { name } => {
                 for kind in VIEW_KINDS {
                     self.drop_object(&Object::Relation {
@@ -202,10 +298,90 @@ impl Catalog {
                     }
                 }
             }
+            ObjectChange::Rehang { off, on, .. } => self.rehang(off, on),
+            ObjectChange::MoveIdentity {
+                table,
+                column,
+                identity,
+                ..
+            } => self.each_column(table, column, |def| {
+                def.identity = Some(*identity);
+                def.nullable = false;
+            }),
+            ObjectChange::IndexOverPartitions { table, index } => {
+                if let Some(table) = self.tables.get_mut(table) {
+                    table.add_index(index.clone());
+                }
+            }
+            ObjectChange::DropIndexOverPartitions { table, index } => {
+                for name in self.tree(table) {
+                    let Some(on) = self.tables.get_mut(&name) else {
+                        continue;
+                    };
+                    let mut parts = on.indexes.iter();
+                    let part = match name == *table {
+                        true => Some(index.name.clone()),
+                        false => parts
+                            .find(|own| crate::lower::same_index(own, index))
+                            .map(|own| own.name.clone()),
+                    };
+                    if let Some(part) = part {
+                        on.drop_index(&part);
+                    }
+                }
+            }
+            // What is granted while a run lasts is in no catalog yet.
+            ObjectChange::HandOver { .. } => {}
+            // A catalog spells an index's keys as its table does.
+            ObjectChange::RenameIndexColumn { .. } => {}
+            ObjectChange::IndexStatistics {
+                table,
+                index,
+                key,
+                target,
+            } => {
+                let table = self.tables.get_mut(table);
+                let found = table.and_then(|t| t.indexes.iter_mut().find(|i| i.name == *index));
+                if let Some(found) = found {
+                    let targets = &mut found.settings.statistics;
+                    targets.retain(|(known, _)| known != key);
+                    targets.extend((*target >= 0).then_some((*key, *target)));
+                    targets.sort_unstable();
+                }
+            }
             ObjectChange::RenameIndex { table, from, to } => {
                 if let Some(table) = self.tables.get_mut(table) {
                     table.rename_index(from, to);
                 }
+            }
+        }
+    }
+
+    /// Something hangs elsewhere from now on.
+    fn rehang(&mut self, off: &[Hanging], on: &[Hanging]) {
+        for hanging in off {
+            if let Some(table) = self.tables.get_mut(&hanging.table) {
+                let Dependent { kind, name } = &hanging.dependent;
+                table.forget(kind, name);
+            }
+        }
+        for hanging in on {
+            let Some(table) = self.tables.get_mut(&hanging.table) else {
+                continue;
+            };
+            let Dependent { kind, name } = &hanging.dependent;
+            match &hanging.column {
+                Some(column) => table.depend(std::slice::from_ref(column), kind.clone(), name),
+                None if table.dependents.contains(&hanging.dependent) => {}
+                None => {
+                    table.dependents.push(hanging.dependent.clone());
+                    table.dependents.sort();
+                }
+            }
+        }
+        for hanging in on {
+            if let Some(table) = self.tables.get_mut(&hanging.table) {
+                table.list_columns(&hanging.dependent);
             }
         }
     }
@@ -271,6 +447,7 @@ impl Catalog {
                 position,
                 base_type: super::base_type(type_name),
                 not_null_domain: false,
+                type_default: false,
                 settings: Vec::new(),
                 grants: Vec::new(),
                 dependents: Vec::new(),
@@ -346,6 +523,38 @@ fn take(grants: &mut Vec<Grant>, grant: &Grant) {
 }
 
 impl Table {
+    /// A trigger and a publication list the columns that they hang on. When one
+    /// came in the place of another, the list says so.
+    fn list_columns(&mut self, dependent: &Dependent) {
+        let hung: Vec<String> = self
+            .columns
+            .iter()
+            .filter(|column| column.dependents.contains(dependent))
+            .map(|column| column.def.name.clone())
+            .collect();
+        let name = &dependent.name;
+        match dependent.kind {
+            DependentKind::TriggerColumns => {
+                for trigger in self.triggers.iter_mut().filter(|t| t.name == *name) {
+                    let new = hung.iter().find(|column| !trigger.columns.contains(column));
+                    let old = trigger
+                        .columns
+                        .iter_mut()
+                        .find(|column| !hung.contains(column));
+                    if let (Some(new), Some(old)) = (new.cloned(), old) {
+                        *old = new;
+                    }
+                }
+            }
+            DependentKind::PublicationColumns => {
+                for publication in self.publications.iter_mut().filter(|p| p.name == *name) {
+                    publication.columns = Some(hung.clone());
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn rename_index(&mut self, from: &str, to: &str) {
         let Some(index) = self.indexes.iter_mut().find(|index| index.name == from) else {
             return;
@@ -377,7 +586,7 @@ impl Table {
         }
     }
 
-    fn rename_dependent(&mut self, kind: &DependentKind, from: &str, to: &str) {
+    pub(super) fn rename_dependent(&mut self, kind: &DependentKind, from: &str, to: &str) {
         let lists = self
             .columns
             .iter_mut()

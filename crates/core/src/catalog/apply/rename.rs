@@ -6,10 +6,49 @@
 //! without the quotes that the server gives it or with ones that it does not.
 
 use super::super::{Catalog, ConstraintKind, DependentKind, Table};
+use super::constraint::incoming;
 use crate::lex::{self, TokenKind};
 use crate::name::TableName;
+use crate::object::{Object, ObjectFacts, TypeUses, UsingColumn};
 
 impl Catalog {
+    /// Whatever is of the type, or names it, does so under its new name. The
+    /// server writes a type with its schema.
+    pub(super) fn rename_type(&mut self, name: &TableName, to: &str) {
+        let renamed = TableName::new(&name.schema, to);
+        let spelt_out = |name: &TableName| format!("{}.{}", spelt(&name.schema), spelt(&name.name));
+        let (before, after) = (spelt_out(name), spelt_out(&renamed));
+        let mut columns = Vec::new();
+        for table in self.tables.values_mut() {
+            for text in table.texts() {
+                *text = text.replace(&before, &after);
+            }
+            let own = table.columns.iter();
+            let own = own.filter(|column| column.def.type_name == after);
+            columns.extend(own.map(|column| UsingColumn {
+                table: table.name.clone(),
+                column: column.def.name.clone(),
+            }));
+        }
+        let asked = |object: &Object, name: &TableName| matches!(object, Object::Type { name: asked } if asked == name);
+        let facts = self
+            .objects
+            .iter_mut()
+            .find(|answer| asked(&answer.object, name))
+            .and_then(|answer| answer.facts.take());
+        for answer in &mut self.objects {
+            if asked(&answer.object, &renamed) {
+                answer.facts = facts.clone().map(|facts| ObjectFacts {
+                    uses: facts.uses.map(|uses| TypeUses {
+                        columns: columns.clone(),
+                        ..uses
+                    }),
+                    ..facts
+                });
+            }
+        }
+    }
+
     pub(super) fn rename_column(&mut self, name: &TableName, from: &str, to: &str) {
         let Some(table) = self.tables.get_mut(name) else {
             return;
@@ -20,9 +59,75 @@ impl Catalog {
         table.rename(from, to);
         self.rename_referenced(name, from, to);
     }
+
+    /// Everything that hangs on a table stays with it; who names it, names it
+    /// anew.
+    pub(super) fn rename_table(&mut self, from: &TableName, to: &str) {
+        let Some(mut table) = self.tables.remove(from) else {
+            return;
+        };
+        let after = TableName::new(&from.schema, to);
+        table.name = after.clone();
+        let own: Vec<String> = table.constraints.iter().map(|c| c.name.clone()).collect();
+        self.tables.insert(after.clone(), table);
+        let (before_text, after_text) = (from.to_string(), after.to_string());
+        for other in self.tables.values_mut() {
+            let names = other.parents.iter_mut().chain(&mut other.children);
+            names
+                .filter(|name| *name == from)
+                .for_each(|name| name.clone_from(&after));
+            other.children.sort();
+            for constraint in &mut other.constraints {
+                if let ConstraintKind::ForeignKey { references, .. } = &mut constraint.kind
+                    && references == from
+                {
+                    references.clone_from(&after);
+                }
+            }
+            for key in other.referenced_by.iter_mut().filter(|k| k.table == *from) {
+                key.table.clone_from(&after);
+            }
+            other
+                .referenced_by
+                .sort_by(|a, b| (&a.table, &a.constraint).cmp(&(&b.table, &b.constraint)));
+            for kind in [DependentKind::InheritedColumn, DependentKind::PartitionKey] {
+                other.rename_dependent(&kind, &before_text, &after_text);
+            }
+            for constraint in &own {
+                other.rename_dependent(
+                    &DependentKind::ReferencedByForeignKey,
+                    &incoming(constraint, from),
+                    &incoming(constraint, &after),
+                );
+            }
+        }
+    }
 }
 
 impl Table {
+    /// Every text that may name a type.
+    fn texts(&mut self) -> Vec<&mut String> {
+        let mut texts = Vec::new();
+        for column in &mut self.columns {
+            texts.extend([&mut column.def.type_name, &mut column.base_type]);
+            texts.extend(column.def.default.as_mut().map(|d| &mut d.template));
+            texts.extend(column.def.generated.as_mut().map(|g| &mut g.expression));
+        }
+        for constraint in &mut self.constraints {
+            texts.push(&mut constraint.definition);
+            if let ConstraintKind::Check { expression, .. } = &mut constraint.kind {
+                texts.push(expression);
+            }
+        }
+        for index in &mut self.indexes {
+            texts.push(&mut index.definition);
+            texts.extend(index.predicate.as_mut());
+            let keys = index.keys.iter_mut();
+            texts.extend(keys.filter_map(|key| key.expression.as_mut()));
+        }
+        texts
+    }
+
     fn rename(&mut self, from: &str, to: &str) {
         for column in &mut self.columns {
             if column.def.name == from {

@@ -5,10 +5,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ops::common::{SqlExpr, TableRef};
 use crate::catalog::{Constraint, ConstraintKind};
 use crate::lower::{Asking, Lower, Lowering};
-use crate::step::{Action, Change, Concurrent, Phase, Undo};
+use crate::ops::common::{SqlExpr, TableRef};
+use crate::plan::{Declare, Mentions, TableUse};
+use crate::step::{Change, Phase};
 
 /// Adds a CHECK constraint at contract.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +24,14 @@ pub struct AddCheck {
     pub check: SqlExpr,
 }
 
+impl Declare for AddCheck {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        to.table(&self.table, TableUse::Named);
+        to.expression(&self.table, &self.check, &["check"]);
+        to.constraint(&self.table, &self.name, &["name"]);
+    }
+}
+
 impl Lower for AddCheck {
     fn ask(&self, asking: &mut Asking<'_>) {
         let table = asking.table(&self.table);
@@ -34,8 +43,12 @@ impl Lower for AddCheck {
             return;
         };
         lowering.new_constraint_name(&table, &self.name);
-        let Some(facts) = lowering.facts(&table.name, self.check.postgresql(), Some("boolean"), "check")
-        else {
+        let Some(facts) = lowering.facts(
+            &table.name,
+            self.check.postgresql(),
+            Some("boolean"),
+            "check",
+        ) else {
             return;
         };
         lowering.ddl(
@@ -61,15 +74,7 @@ impl Lower for AddCheck {
                 referenced: None,
             }],
         );
-        lowering.step(
-            Phase::Contract,
-            format!("validate check {} of {}", self.name, table.name),
-            Action::Concurrent(Concurrent::Validate {
-                table: table.name,
-                name: self.name.clone(),
-                referenced: None,
-            }),
-            Undo::Nothing,
-        );
+        let step = format!("validate check {} of {}", self.name, table.name);
+        lowering.validate(step, &table.name, &self.name, None);
     }
 }

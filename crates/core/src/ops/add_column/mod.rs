@@ -5,10 +5,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ops::common::{SqlExpr, TableRef, yes};
 use crate::catalog::ColumnDef;
 use crate::expr::Volatility;
 use crate::lower::{Asking, Lower, Lowering, Over};
+use crate::ops::common::{SqlExpr, TableRef, yes};
+use crate::plan::{Check, Declare, Mentions, Role, TableUse};
 use crate::step::{Change, MappedColumn, Mapping, Phase, Rule};
 
 /// Adds a column; with `up`, fills it and keeps it in step.
@@ -51,6 +52,53 @@ pub struct AddedColumn {
     pub comment: Option<String>,
 }
 
+impl Declare for AddColumn {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        to.table(&self.table, TableUse::Shaped);
+        to.column(
+            &self.table,
+            &self.column.name,
+            Role::Added,
+            &["column", "name"],
+        );
+        if let Some(up) = &self.up {
+            to.reads_old_shape(&self.table, up, &["up"]);
+        }
+    }
+
+    fn check(&self, check: &mut Check<'_>) {
+        let name = check.written.span(&["column", "name"]);
+        check.new_column(&self.column.name, &name);
+        check.default(self.column.default.as_ref(), &["column", "default"]);
+        for (key, given) in [
+            ("derived", self.derived),
+            ("allow_volatile", self.allow_volatile),
+        ] {
+            if given && self.up.is_none() {
+                let span = check.written.key_span(key);
+                check.report(
+                    &span,
+                    format!("`{key}` says how `up` is used, and there is no `up`"),
+                    "expected `up` beside it",
+                    "",
+                );
+            }
+        }
+        if !self.column.nullable && self.up.is_none() && self.column.default.is_none() {
+            let span = check.written.span(&["column", "nullable"]);
+            check.report(
+                &span,
+                format!(
+                    "column `{}` is NOT NULL and nothing fills it",
+                    self.column.name
+                ),
+                "rows that exist, and writers that do not know it, have no value for it",
+                "give `up` (computed from the row) or the column's `default`",
+            );
+        }
+    }
+}
+
 impl Lower for AddColumn {
     fn ask(&self, asking: &mut Asking<'_>) {
         let table = asking.table(&self.table);
@@ -71,7 +119,12 @@ impl Lower for AddColumn {
             return;
         };
         let default = column.default.as_ref().and_then(|default| {
-            lowering.facts(&table.name, default.postgresql(), Some(&column.r#type), "default")
+            lowering.facts(
+                &table.name,
+                default.postgresql(),
+                Some(&column.r#type),
+                "default",
+            )
         });
         if facts.constrained_domain {
             lowering.unsafe_(
@@ -194,7 +247,11 @@ impl Lower for AddColumn {
             "From contract on, nothing fills {}.{} for versions that leave it out{}.",
             table.name,
             column.name,
-            if column.default.is_some() { " but its default" } else { "" }
+            if column.default.is_some() {
+                " but its default"
+            } else {
+                ""
+            }
         ));
     }
 }

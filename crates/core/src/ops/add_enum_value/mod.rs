@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::lower::{Asking, Lower, Lowering};
 use crate::object::{Object, ObjectChange, Place};
 use crate::ops::common::TableRef;
+use crate::plan::{Check, Declare, Mentions};
 use crate::step::{Change, Phase};
 
 /// Adds a label to an enum.
@@ -27,6 +28,22 @@ pub struct AddEnumValue {
     #[serde(default)]
     #[schemars(extend("format" = "enum-label"))]
     pub after: Option<String>,
+}
+
+impl Declare for AddEnumValue {
+    fn declare(&self, _: &mut Mentions<'_>) {}
+
+    fn check(&self, check: &mut Check<'_>) {
+        if self.before.is_some() && self.after.is_some() {
+            let span = check.written.key_span("after");
+            check.report(
+                &span,
+                "`before` and `after` are both given",
+                "expected one of the two, or neither",
+                "",
+            );
+        }
+    }
 }
 
 impl Lower for AddEnumValue {

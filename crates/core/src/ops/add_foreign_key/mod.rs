@@ -5,11 +5,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Deferrable, ReferentialAction};
-use crate::ops::common::TableRef;
-use crate::catalog::{Constraint, ConstraintKind};
+use crate::catalog::{Constraint, ConstraintKind, Deferrable, ReferentialAction, TableKind};
 use crate::lower::{Asking, Lower, Lowering};
-use crate::step::{Action, Change, Concurrent, Phase, Undo};
+use crate::ops::common::TableRef;
+use crate::plan::{Check, Declare, Mentions, Role, TableUse, columns};
 
 /// Adds a foreign key at contract.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -61,6 +60,35 @@ pub enum ForeignKeyMatch {
     Full,
 }
 
+impl Declare for AddForeignKey {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        to.table(&self.table, TableUse::Named);
+        let there = &self.references;
+        to.table_at(&there.table, TableUse::Named, &["references", "table"]);
+        to.columns(&self.table, &self.columns, Role::Key, &["columns"]);
+        to.columns(
+            &there.table,
+            &there.columns,
+            Role::Key,
+            &["references", "columns"],
+        );
+        to.constraint(&self.table, &self.name, &["name"]);
+    }
+
+    fn check(&self, check: &mut Check<'_>) {
+        let (here, there) = (self.columns.len(), self.references.columns.len());
+        if here != there {
+            let span = check.written.span(&["references", "columns"]);
+            check.report(
+                &span,
+                format!("{} here and {} there", columns(here), columns(there)),
+                "expected one referenced column for each column",
+                "",
+            );
+        }
+    }
+}
+
 impl Lower for AddForeignKey {
     fn ask(&self, asking: &mut Asking<'_>) {
         asking.table(&self.table);
@@ -75,10 +103,15 @@ impl Lower for AddForeignKey {
             return;
         };
         lowering.new_constraint_name(&table, &self.name);
-        lowering.refuse_partitioned(&table, "a foreign key");
         if self.columns.len() != self.references.columns.len() {
             lowering.invalid(
-                format!("foreign key {} has {} columns here and {} in {}", self.name, self.columns.len(), self.references.columns.len(), parent.name),
+                format!(
+                    "foreign key {} has {} columns here and {} in {}",
+                    self.name,
+                    self.columns.len(),
+                    self.references.columns.len(),
+                    parent.name
+                ),
                 "Name as many on both sides.",
             );
             return;
@@ -136,43 +169,25 @@ impl Lower for AddForeignKey {
                 parent.name
             ));
         }
-        lowering.ddl(
-            Phase::Contract,
-            format!("add foreign key {} from {} to {}", self.name, table.name, parent.name),
-            Change::AddConstraint {
-                table: table.name.clone(),
-                constraint: Constraint {
-                    name: self.name.clone(),
-                    kind: ConstraintKind::ForeignKey {
-                        columns: self.columns.clone(),
-                        references: parent.name.clone(),
-                        referenced_columns: self.references.columns.clone(),
-                        on_delete: self.on_delete,
-                        on_update: self.on_update,
-                        match_full: self.r#match == ForeignKeyMatch::Full,
-                    },
-                    validated: false,
-                    deferrable: self.deferrable,
-                    definition: String::new(),
-                },
-                using_index: None,
+        let constraint = Constraint {
+            name: self.name.clone(),
+            kind: ConstraintKind::ForeignKey {
+                columns: self.columns.clone(),
+                references: parent.name.clone(),
+                referenced_columns: self.references.columns.clone(),
+                on_delete: self.on_delete,
+                on_update: self.on_update,
+                match_full: self.r#match == ForeignKeyMatch::Full,
             },
-            vec![Change::DropConstraint {
-                table: table.name.clone(),
-                name: self.name.clone(),
-                referenced: Some(parent.name.clone()),
-            }],
-        );
-        lowering.step(
-            Phase::Contract,
-            format!("validate foreign key {} of {}", self.name, table.name),
-            Action::Concurrent(Concurrent::Validate {
-                table: table.name,
-                name: self.name.clone(),
-                referenced: Some(parent.name),
-            }),
-            Undo::Nothing,
-        );
+            validated: false,
+            deferrable: self.deferrable,
+            definition: String::new(),
+        };
+        if table.kind == TableKind::Partitioned {
+            lowering.foreign_key_below(&table, constraint, &parent.name);
+        } else {
+            lowering.add_foreign_key(&table.name, constraint, &parent.name);
+        }
     }
 }
 

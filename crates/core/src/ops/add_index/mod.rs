@@ -5,10 +5,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ops::common::{SqlExpr, TableRef};
-use crate::catalog::{Index, IndexKey, Table};
+use crate::catalog::{Index, IndexKey, Table, TableKind};
 use crate::lower::{Asking, Lower, Lowering};
-use crate::step::{Action, Concurrent, Phase, Undo};
+use crate::ops::common::{SqlExpr, TableRef};
+use crate::plan::{Check, Declare, Mentions, Role, TableUse};
+use crate::step::Phase;
 
 /// Builds an index concurrently.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -95,7 +96,12 @@ pub enum NullsOrder {
 }
 
 impl AddIndex {
-    fn key(&self, lowering: &mut Lowering<'_>, table: &Table, key: &IndexColumn) -> Option<IndexKey> {
+    fn key(
+        &self,
+        lowering: &mut Lowering<'_>,
+        table: &Table,
+        key: &IndexColumn,
+    ) -> Option<IndexKey> {
         let (column, expression, spec) = match key {
             IndexColumn::Name(name) => (Some(name), None, None),
             IndexColumn::Key(spec) => (spec.column.as_ref(), spec.expression.as_ref(), Some(spec)),
@@ -153,6 +159,65 @@ impl AddIndex {
     }
 }
 
+impl Declare for AddIndex {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        to.table(&self.table, TableUse::Named);
+        to.index(&self.table, &self.name, &["name"]);
+        let columns: &[&str] = &["columns"];
+        for (index, key) in self.columns.iter().enumerate() {
+            let at = (columns, index);
+            let (name, expression) = match key {
+                IndexColumn::Name(name) => (Some(name), None),
+                IndexColumn::Key(key) => (key.column.as_ref(), key.expression.as_ref()),
+            };
+            if let Some(name) = name {
+                to.item(&self.table, name, Role::Key, at);
+            }
+            if let Some(expression) = expression {
+                to.expression_item(&self.table, expression, at);
+            }
+        }
+        to.columns(&self.table, &self.include, Role::Key, &["include"]);
+        if let Some(filter) = &self.r#where {
+            to.expression(&self.table, filter, &["where"]);
+        }
+    }
+
+    fn check(&self, check: &mut Check<'_>) {
+        for (index, column) in self.columns.iter().enumerate() {
+            let IndexColumn::Key(key) = column else {
+                continue;
+            };
+            let span = check.written.item(&["columns"], index);
+            match (&key.column, &key.expression) {
+                (Some(_), None) | (None, Some(_)) => {}
+                (None, None) => check.report(
+                    &span,
+                    "this key names nothing",
+                    "expected `column` or `expression`",
+                    "",
+                ),
+                (Some(_), Some(_)) => check.report(
+                    &span,
+                    "this key has a column and an expression",
+                    "expected one of the two",
+                    "write them as two keys, in the order the index shall have",
+                ),
+            }
+        }
+        let method = self.method.as_deref().unwrap_or("btree");
+        if self.unique && method != "btree" {
+            let span = check.written.span(&["method"]);
+            check.report(
+                &span,
+                format!("a {method} index cannot be unique"),
+                "expected btree",
+                "",
+            );
+        }
+    }
+}
+
 impl Lower for AddIndex {
     fn ask(&self, asking: &mut Asking<'_>) {
         let table = asking.table(&self.table);
@@ -175,7 +240,6 @@ impl Lower for AddIndex {
             return;
         };
         lowering.new_relation_name(&table, &self.name);
-        lowering.refuse_partitioned(&table, "an index");
         let keys: Vec<IndexKey> = self
             .columns
             .iter()
@@ -190,33 +254,34 @@ impl Lower for AddIndex {
                 .map(|facts| facts.expr.bare())
         });
         let phase = self.phase(lowering, &table);
-        lowering.step(
-            phase,
-            format!("build index {} on {}", self.name, table.name),
-            Action::Concurrent(Concurrent::CreateIndex {
-                table: table.name.clone(),
-                index: Index {
-                    name: self.name.clone(),
-                    method: self.method.clone().unwrap_or_else(|| "btree".to_owned()),
-                    unique: self.unique,
-                    nulls_not_distinct: false,
-                    keys,
-                    include: self.include.clone(),
-                    predicate,
-                    valid: true,
-                    constraint: None,
-                    definition: String::new(),
-                },
-            }),
-            Undo::Steps {
-                actions: vec![Action::Concurrent(Concurrent::DropIndex {
-                    table: table.name.clone(),
-                    name: self.name.clone(),
-                })],
-            },
-        );
+        let index = Index {
+            name: self.name.clone(),
+            method: self.method.clone().unwrap_or_else(|| "btree".to_owned()),
+            unique: self.unique,
+            nulls_not_distinct: false,
+            keys,
+            include: self.include.clone(),
+            predicate,
+            valid: true,
+            constraint: None,
+            definition: String::new(),
+            settings: Default::default(),
+        };
+        if table.kind == TableKind::Partitioned {
+            if self.unique {
+                let keys = index.keys.iter().filter_map(|key| key.column.clone());
+                lowering.holds_partition_key(&table, &keys.collect::<Vec<String>>());
+            }
+            lowering.index_below(phase, &table, index);
+        } else {
+            let step = format!("build index {} on {}", self.name, table.name);
+            lowering.build_index(phase, step, &table.name, index);
+        }
         if self.unique {
-            lowering.note(format!("Duplicates in {} stop contract before anything is taken away.", self.name));
+            lowering.note(format!(
+                "Duplicates in {} stop contract before anything is taken away.",
+                self.name
+            ));
         }
     }
 }

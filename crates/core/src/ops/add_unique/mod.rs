@@ -5,10 +5,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::ConstraintKind;
+use crate::lower::{Asking, Lower, Lowering};
 use crate::ops::common::TableRef;
-use crate::catalog::{Constraint, ConstraintKind};
-use crate::lower::{Asking, Lower, Lowering, plain_index};
-use crate::step::{Action, Change, Concurrent, Phase, Undo};
+use crate::plan::{Declare, Mentions, Role, TableUse};
 
 /// Adds a UNIQUE constraint at contract.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +24,14 @@ pub struct AddUnique {
     pub columns: Vec<String>,
 }
 
+impl Declare for AddUnique {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        to.table(&self.table, TableUse::Named);
+        to.columns(&self.table, &self.columns, Role::Key, &["columns"]);
+        to.constraint_with_index(&self.table, &self.name, &["name"]);
+    }
+}
+
 impl Lower for AddUnique {
     fn ask(&self, asking: &mut Asking<'_>) {
         asking.table(&self.table);
@@ -35,36 +43,12 @@ impl Lower for AddUnique {
         };
         lowering.new_constraint_name(&table, &self.name);
         lowering.new_relation_name(&table, &self.name);
-        lowering.refuse_partitioned(&table, "a UNIQUE constraint");
         for column in &self.columns {
             lowering.column_or_added(&table, column);
         }
-        lowering.step(
-            Phase::Contract,
-            format!("build unique index {} on {}", self.name, table.name),
-            Action::Concurrent(Concurrent::CreateIndex {
-                table: table.name.clone(),
-                index: plain_index(&self.name, &self.columns),
-            }),
-            Undo::Steps {
-                actions: vec![Action::Concurrent(Concurrent::DropIndex {
-                    table: table.name.clone(),
-                    name: self.name.clone(),
-                })],
-            },
-        );
-        lowering.cutover(Change::AddConstraint {
-            table: table.name,
-            constraint: Constraint {
-                name: self.name.clone(),
-                kind: ConstraintKind::Unique {
-                    columns: self.columns.clone(),
-                },
-                validated: true,
-                deferrable: None,
-                definition: String::new(),
-            },
-            using_index: Some(self.name.clone()),
-        });
+        let kind = ConstraintKind::Unique {
+            columns: self.columns.clone(),
+        };
+        lowering.constraint_over_index(&table, &self.name, &self.columns, kind);
     }
 }

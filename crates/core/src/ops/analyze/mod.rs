@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::lower::{Asking, Lower, Lowering};
 use crate::ops::common::TableRef;
+use crate::plan::{Declare, Mentions, TableUse};
 use crate::step::{Action, Concurrent, Phase, Undo};
 
 /// Gathers statistics of a table.
@@ -15,6 +16,12 @@ use crate::step::{Action, Concurrent, Phase, Undo};
 pub struct Analyze {
     /// The table.
     pub table: TableRef,
+}
+
+impl Declare for Analyze {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        to.table(&self.table, TableUse::Named);
+    }
 }
 
 impl Lower for Analyze {

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ops::common::{SqlExpr, TableRef};
-use crate::lower::{Asking, Lower, Lowering, mapped};
 use crate::catalog::Table;
+use crate::lower::{Asking, Lower, Lowering, mapped};
+use crate::ops::common::{SqlExpr, TableRef};
+use crate::plan::{Check, Declare, Mentions, Role, TableUse};
 use crate::step::{Action, Backfill, BackfillWork, Phase, Undo};
 
 /// Changes rows in batches.
@@ -49,6 +50,22 @@ pub struct UndoRows {
     pub set: BTreeMap<String, SqlExpr>,
     /// Which rows; `set` must make it false.
     pub r#where: SqlExpr,
+}
+
+impl Declare for BackfillRows {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        to.table(&self.table, TableUse::Named);
+        for name in self.set.keys() {
+            to.column_key(&self.table, name, Role::Filled, &["set"]);
+        }
+    }
+
+    fn check(&self, check: &mut Check<'_>) {
+        check.ends(self.r#where.postgresql(), &["where"]);
+        if let BackfillUndo::Rows(rows) = &self.undo {
+            check.ends(rows.r#where.postgresql(), &["undo", "where"]);
+        }
+    }
 }
 
 impl Lower for BackfillRows {

@@ -5,13 +5,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ops::common::{SqlExpr, TableRef};
-use crate::step::OnConflict;
-use crate::catalog::{Column, ColumnDef, ExprFacts, Table};
+use crate::catalog::{Column, ExprFacts, Table};
 use crate::expr::{Expr, ROW, Volatility};
-use crate::lower::{Asking, Lower, Lowering, Over, column_expr, mapped};
+use crate::lower::{Asking, Lower, Lowering, Over, Replace, column_expr, mapped};
+use crate::ops::common::{SqlExpr, TableRef};
+use crate::plan::{Check, Declare, Mentions, Role, TableUse};
 use crate::sql::quote::quote_ident;
-use crate::step::{Change, MappedColumn, Mapping, Phase, Rule};
+use crate::step::OnConflict;
+use crate::step::{MappedColumn, Rule};
 
 /// Changes a column's type through a second column.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +45,11 @@ pub struct ChangeType {
 }
 
 impl ChangeType {
+    /// The name of the second column until the cutover.
+    fn second(&self, artifact: impl Fn(&str) -> String) -> String {
+        self.r#as.clone().unwrap_or_else(|| artifact("shadow"))
+    }
+
     /// The default `up`: a cast, as a question to the database.
     fn up_text(&self) -> String {
         self.up.as_ref().map_or_else(
@@ -89,7 +95,8 @@ impl ChangeType {
             }
             None => {
                 let text = self.down_text(name, &column.def.type_name);
-                let facts = lowering.facts(&table.name, &text, Some(&column.def.type_name), "down")?;
+                let facts =
+                    lowering.facts(&table.name, &text, Some(&column.def.type_name), "down")?;
                 cast(name, &column.base_type, &facts)
             }
         };
@@ -136,11 +143,58 @@ impl ChangeType {
     }
 }
 
+impl Declare for ChangeType {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        to.table(&self.table, TableUse::Shaped);
+        let visible = self.r#as.is_some();
+        to.column(
+            &self.table,
+            &self.column,
+            Role::Retyped { visible },
+            &["column"],
+        );
+        if let Some(second) = &self.r#as {
+            to.column(&self.table, second, Role::RetypedAs, &["as"]);
+        }
+        if let Some(up) = &self.up {
+            to.reads_old_shape(&self.table, up, &["up"]);
+        }
+    }
+
+    fn check(&self, check: &mut Check<'_>) {
+        let Some(other) = &self.r#as else {
+            if self.on_conflict.is_some() {
+                let span = check.written.key_span("on_conflict");
+                check.report(
+                    &span,
+                    "`on_conflict` needs `as`",
+                    "without a second name no write can give both columns",
+                    "remove it, or give `as`",
+                );
+            }
+            return;
+        };
+        let span = check.written.span(&["as"]);
+        check.new_column(other, &span);
+        if *other == self.column {
+            check.report(
+                &span,
+                "`as` is the column itself",
+                "expected the name of a second column",
+                "leave `as` out to keep the name: the second column is then hidden until contract",
+            );
+        }
+    }
+}
+
 impl Lower for ChangeType {
     fn ask(&self, asking: &mut Asking<'_>) {
         let table = asking.table(&self.table);
         asking.type_name(&self.to);
         asking.expression(&table, &self.up_text(), Some(&self.to));
+        let second = self.second(|what| asking.artifact(what));
+        let last = self.r#as.as_ref().unwrap_or(&self.column);
+        asking.replacement(&table, &self.column, &self.to, None, &second, last);
         if let Some(name) = &self.r#as {
             asking.column(&table, name, &self.to);
             if let Some(old_type) = asking.type_of(&table, &self.column) {
@@ -160,14 +214,10 @@ impl Lower for ChangeType {
         let Some(to) = lowering.type_facts(&self.to) else {
             return;
         };
-        lowering.refuse_unwritable(&table, &column);
-        lowering.refuse_dependents(
-            &format!("{}.{}", table.name, self.column),
-            &column.dependents,
-            "replace",
-        );
-        lowering.refuse_settings(&table, &column);
-        lowering.refuse_row_readers(&table, &self.column);
+        // A hidden column is computed from an identity, which nobody writes for it.
+        if column.def.identity.is_none() || self.r#as.is_some() {
+            lowering.refuse_unwritable(&table, &column);
+        }
         if to.constrained_domain {
             lowering.unsafe_(
                 format!("adding a column of the constrained domain `{}` rewrites the whole table under a lock", self.to),
@@ -188,7 +238,7 @@ impl Lower for ChangeType {
             Some(_) => up.expr,
             None => cast(&self.column, &to.base, &up),
         };
-        let shadow = self.r#as.clone().unwrap_or_else(|| lowering.artifact("shadow"));
+        let second = self.second(|what| lowering.artifact(what));
         let old: Vec<MappedColumn> = if up.columns.is_empty() {
             vec![mapped(&column)]
         } else {
@@ -203,7 +253,8 @@ impl Lower for ChangeType {
                     );
                     return;
                 }
-                let Some(rule) = self.lower_pair(lowering, &table, &column, name, up.clone()) else {
+                let Some(rule) = self.lower_pair(lowering, &table, &column, name, up.clone())
+                else {
                     return;
                 };
                 rule
@@ -221,70 +272,21 @@ impl Lower for ChangeType {
             }
         };
         let default = self.new_default(lowering, &table, &column, &up);
-        lowering.ddl(
-            Phase::Expand,
-            format!("add column {}.{shadow} of type {}", table.name, to.name),
-            Change::AddColumn {
-                table: table.name.clone(),
-                column: ColumnDef {
-                    name: shadow.clone(),
-                    type_name: to.name.clone(),
-                    collation: None,
-                    nullable: true,
-                    default: None,
-                    identity: None,
-                    generated: None,
-                    comment: column.def.comment.clone(),
-                },
-            },
-            vec![Change::DropColumn {
-                table: table.name.clone(),
-                column: shadow.clone(),
-            }],
-        );
-        lowering.adds_column(&table);
-        lowering.copy_grants(&table, &column, &shadow);
-        lowering.mapping(
-            &table,
-            Mapping {
-                operation: lowering.operation(),
-                old,
-                new: vec![MappedColumn {
-                    name: shadow.clone(),
-                    type_name: to.name,
-                    default: None,
-                }],
-                rule,
-                required: !column.def.nullable,
-            },
-        );
-        lowering.cutover(Change::DropColumn {
-            table: table.name.clone(),
-            column: self.column.clone(),
+        let last = self.r#as.clone().unwrap_or_else(|| self.column.clone());
+        lowering.replace(Replace {
+            table: &table,
+            column: &column,
+            to: &self.to,
+            type_name: &to.name,
+            second: &second,
+            last: &last,
+            old,
+            rule,
+            prefix: String::new(),
+            default,
         });
-        let final_name = match &self.r#as {
-            Some(name) => name.clone(),
-            None => {
-                lowering.cutover(Change::RenameColumn {
-                    table: table.name.clone(),
-                    from: shadow.clone(),
-                    to: self.column.clone(),
-                });
-                self.column.clone()
-            }
-        };
-        if !column.def.nullable {
-            lowering.not_null(&table, &shadow, &final_name);
-        }
-        if let Some(default) = default {
-            lowering.cutover(Change::SetDefault {
-                table: table.name.clone(),
-                column: final_name.clone(),
-                default: Some(default),
-            });
-        }
         lowering.note(format!(
-            "{}.{final_name} becomes the table's last column at contract: INSERT and COPY without a column list, and SELECT *, feel it.",
+            "{}.{last} becomes the table's last column at contract: INSERT and COPY without a column list, and SELECT *, feel it.",
             table.name
         ));
     }

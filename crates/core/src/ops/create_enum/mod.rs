@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::lower::{Asking, Lower, Lowering};
 use crate::object::{Object, ObjectChange, RelationKind};
 use crate::ops::common::TableRef;
+use crate::plan::{Declare, Mentions};
 use crate::sql::postgres::change::object::create_enum;
 use crate::step::{Change, Phase};
 
@@ -31,6 +32,12 @@ fn labels(_: &mut SchemaGenerator) -> Schema {
         "minItems": 1,
         "maxItems": 1600,
     })
+}
+
+impl Declare for CreateEnum {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        to.relation(to.resolve(&self.name), &["name"]);
+    }
 }
 
 impl Lower for CreateEnum {
@@ -74,6 +81,7 @@ impl Lower for CreateEnum {
                 what: ObjectChange::CreateEnum {
                     name: name.clone(),
                     labels: self.labels.clone(),
+                    owner: None,
                 },
             },
             vec![Change::Object {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::lower::{Asking, Lower, Lowering, nearest};
 use crate::object::Object;
+use crate::plan::{Declare, Mentions};
 use crate::sql::quote::{quote_ident, quote_literal};
 use crate::step::{Action, Phase, SqlText, Undo};
 
@@ -24,6 +25,10 @@ pub struct CreateExtension {
     /// Its version; the server's default when left out.
     #[serde(default)]
     pub version: Option<String>,
+}
+
+impl Declare for CreateExtension {
+    fn declare(&self, _: &mut Mentions<'_>) {}
 }
 
 impl Lower for CreateExtension {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::lower::{Asking, Lower, Lowering};
 use crate::object::{Object, ObjectChange};
+use crate::plan::{Declare, Mentions};
 use crate::sql::postgres::change;
 use crate::step::{Change, Phase};
 
@@ -27,6 +28,10 @@ impl CreateSchema {
             },
         }
     }
+}
+
+impl Declare for CreateSchema {
+    fn declare(&self, _: &mut Mentions<'_>) {}
 }
 
 impl Lower for CreateSchema {

@@ -6,9 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::Identity;
-use crate::ops::common::{SqlExpr, TableRef, yes};
-use crate::catalog::{Column, ColumnDef, Constraint, ConstraintKind, ReplicaIdentity, RowSecurity, Table, TableKind, TableSize};
+use crate::catalog::{Column, ColumnDef, Constraint, ConstraintKind, Table, TableKind};
 use crate::lower::{Asking, Lower, Lowering};
+use crate::ops::common::{SqlExpr, TableRef, yes};
+use crate::plan::{Check, Declare, Mentions, TableUse, sql_text};
 use crate::step::{Change, Phase};
 
 /// Creates a table.
@@ -53,6 +54,82 @@ pub struct NewColumn {
     pub comment: Option<String>,
 }
 
+impl Declare for CreateTable {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        to.table(&self.table, TableUse::Created);
+    }
+
+    fn check(&self, check: &mut Check<'_>) {
+        for (index, column) in self.columns.iter().enumerate() {
+            let span = check.written.item(&["columns"], index);
+            let node = check
+                .written
+                .body
+                .get("columns")
+                .and_then(|list| list.items().get(index));
+            let at = |key: &str| {
+                node.and_then(|node| node.get(key))
+                    .map_or_else(|| span.clone(), |node| node.span.clone())
+            };
+            check.new_column(&column.name, &at("name"));
+            if let Some(first) = self.columns[..index]
+                .iter()
+                .position(|other| other.name == column.name)
+            {
+                let first = check.written.item(&["columns"], first);
+                let finding = check
+                    .source
+                    .finding(
+                        &at("name"),
+                        format!("column `{}` stands twice in `columns`", column.name),
+                    )
+                    .note(format!(
+                        "the first one is at {}",
+                        check.source.place(&first)
+                    ));
+                check.out.push(finding);
+            }
+            if column.identity.is_some() && column.default.is_some() {
+                check.report(
+                    &at("identity"),
+                    format!("column `{}` has an identity and a default", column.name),
+                    "expected one of the two",
+                    "",
+                );
+            }
+            let lone = column
+                .default
+                .as_ref()
+                .map(SqlExpr::postgresql)
+                .filter(|text| sql_text::is_lone_name(text));
+            if let Some(text) = lone {
+                check.report(
+                    &at("default"),
+                    format!("`default`: `{text}` names a column, and a default reads none"),
+                    "expected a value",
+                    &format!("a text constant has SQL's quotes inside YAML's: \"'{text}'\""),
+                );
+            }
+        }
+        for (index, key) in self.primary_key.iter().enumerate() {
+            if !self.columns.iter().any(|column| column.name == *key) {
+                let names: Vec<&str> = self
+                    .columns
+                    .iter()
+                    .map(|column| column.name.as_str())
+                    .collect();
+                let span = check.written.item(&["primary_key"], index);
+                check.report(
+                    &span,
+                    format!("the table has no column `{key}`"),
+                    &format!("expected one of {}", names.join(", ")),
+                    "",
+                );
+            }
+        }
+    }
+}
+
 impl Lower for CreateTable {
     fn ask(&self, asking: &mut Asking<'_>) {
         let table = asking.table(&self.table);
@@ -95,6 +172,7 @@ impl Lower for CreateTable {
                 position,
                 base_type: facts.base,
                 not_null_domain: false,
+                type_default: false,
                 settings: Vec::new(),
                 grants: Vec::new(),
                 dependents: Vec::new(),
@@ -121,26 +199,10 @@ impl Lower for CreateTable {
             });
         }
         let table = Table {
-            name: name.clone(),
-            oid: 0,
-            kind: TableKind::Ordinary,
-            owner: String::new(),
-            owned_by_us: true,
             columns,
             constraints,
-            indexes: Vec::new(),
-            triggers: Vec::new(),
-            row_security: RowSecurity::default(),
-            publications: Vec::new(),
-            replica_identity: ReplicaIdentity::Default,
-            partitioning: None,
-            children: Vec::new(),
-            parents: Vec::new(),
-            dependents: Vec::new(),
-            referenced_by: Vec::new(),
             comment: self.comment.clone(),
-            grants: Vec::new(),
-            size: TableSize::default(),
+            ..Table::to_come(name.clone(), TableKind::Ordinary)
         };
         lowering.ddl(
             Phase::Expand,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::lower::{Asking, Lower, Lowering};
 use crate::object::{Object, ObjectChange, RelationKind};
 use crate::ops::common::TableRef;
+use crate::plan::{Declare, Mentions};
 use crate::step::{Change, Phase};
 
 /// Creates a view.
@@ -25,6 +26,12 @@ pub struct CreateView {
     /// Rights and row policies are those of whoever reads it (15).
     #[serde(default)]
     pub security_invoker: bool,
+}
+
+impl Declare for CreateView {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        to.relation(to.resolve(&self.name), &["name"]);
+    }
 }
 
 impl Lower for CreateView {

@@ -5,8 +5,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ops::common::{SqlExpr, TableRef};
+use crate::catalog::{Column, Table};
 use crate::lower::{Asking, Lower, Lowering, Over, Volatile, mapped};
+use crate::ops::common::{SqlExpr, TableRef};
+use crate::plan::{Declare, Mentions, Role, TableUse};
 use crate::step::{Change, Mapping, Rule};
 
 /// Drops a column at contract.
@@ -23,6 +25,13 @@ pub struct DropColumn {
     pub down: Option<SqlExpr>,
 }
 
+impl Declare for DropColumn {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        to.table(&self.table, TableUse::Shaped);
+        to.column(&self.table, &self.column, Role::Dropped, &["column"]);
+    }
+}
+
 impl Lower for DropColumn {
     fn ask(&self, asking: &mut Asking<'_>) {
         let table = asking.table(&self.table);
@@ -32,58 +41,84 @@ impl Lower for DropColumn {
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>) {
-        let Some(table) = lowering.alterable(&self.table) else {
-            return;
+        drop_together(
+            lowering,
+            &self.table,
+            &[(self.column.as_str(), self.down.as_ref())],
+        );
+    }
+}
+
+/// Drops columns in one cutover, each with its `down`.
+pub(super) fn drop_together(
+    lowering: &mut Lowering<'_>,
+    table: &TableRef,
+    columns: &[(&str, Option<&SqlExpr>)],
+) {
+    let Some(table) = lowering.alterable(table) else {
+        return;
+    };
+    let together: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+    for (name, down) in columns {
+        let Some(column) = lowering.column(&table, name) else {
+            continue;
         };
-        let Some(column) = lowering.column(&table, &self.column) else {
-            return;
-        };
-        lowering.refuse_dependents_of_dropped(&table, &column);
-        lowering.refuse_row_readers(&table, &self.column);
-        match &self.down {
-            Some(down) => {
-                let Some(facts) = lowering.mapping_expr(
-                    &table,
-                    down,
-                    &column.def.type_name,
-                    "down",
-                    &Over::NewShape {
-                        replaced: &self.column,
-                    },
-                    Volatile::Allowed,
-                ) else {
-                    return;
-                };
-                lowering.refuse_key_columns(&table, &[self.column.as_str()]);
-                lowering.mapping(
-                    &table,
-                    Mapping {
-                        operation: lowering.operation(),
-                        old: vec![mapped(&column)],
-                        new: Vec::new(),
-                        rule: Rule::Omitted {
-                            down: vec![facts.expr],
-                        },
-                        required: false,
-                    },
-                );
-            }
-            None if !column.def.nullable
-                && column.def.default.is_none()
-                && column.def.identity.is_none()
-                && column.def.generated.is_none() =>
-            {
-                lowering.unsafe_(
-                    format!("{}.{} is NOT NULL without a default, so new versions that no longer write it would fail before contract", table.name, self.column),
-                    "Give `down`: what an INSERT that leaves the column out shall store.",
-                );
-            }
-            None => {}
+        lowering.refuse_dependents_of_dropped(&table, &column, &together);
+        lowering.refuse_row_readers(&table, name);
+        match down {
+            Some(down) => fill(lowering, &table, &column, down, &together),
+            None => refuse_required(lowering, &table, &column),
         }
-        lowering.note(format!("{}.{} and its values are gone when contract ends.", table.name, self.column));
+        lowering.note(format!(
+            "{}.{name} and its values are gone when contract ends.",
+            table.name
+        ));
         lowering.cutover(Change::DropColumn {
-            table: table.name,
-            column: self.column.clone(),
+            table: table.name.clone(),
+            column: (*name).to_owned(),
         });
+    }
+}
+
+/// Until contract an INSERT that leaves the column out stores `down` in it.
+fn fill(
+    lowering: &mut Lowering<'_>,
+    table: &Table,
+    column: &Column,
+    down: &SqlExpr,
+    together: &[&str],
+) {
+    let Some(facts) = lowering.mapping_expr(
+        table,
+        down,
+        &column.def.type_name,
+        "down",
+        &Over::NewShape { replaced: together },
+        Volatile::Allowed,
+    ) else {
+        return;
+    };
+    lowering.refuse_key_columns(table, &[column.def.name.as_str()]);
+    lowering.mapping(
+        table,
+        Mapping {
+            operation: lowering.operation(),
+            old: vec![mapped(column)],
+            new: Vec::new(),
+            rule: Rule::Omitted {
+                down: vec![facts.expr],
+            },
+            required: false,
+        },
+    );
+}
+
+fn refuse_required(lowering: &mut Lowering<'_>, table: &Table, column: &Column) {
+    let def = &column.def;
+    if !def.nullable && def.default.is_none() && def.identity.is_none() && def.generated.is_none() {
+        lowering.unsafe_(
+            format!("{}.{} is NOT NULL without a default, so new versions that no longer write it would fail before contract", table.name, def.name),
+            "Give `down`: what an INSERT that leaves the column out shall store.",
+        );
     }
 }

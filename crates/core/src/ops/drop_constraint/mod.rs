@@ -5,9 +5,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ops::common::TableRef;
 use crate::catalog::{Constraint, ConstraintKind, Table};
 use crate::lower::{Asking, Lower, Lowering, ddl};
+use crate::ops::common::TableRef;
+use crate::plan::{Declare, Mentions, TableUse};
 use crate::step::{Action, Change, Concurrent, Phase, Undo};
 
 /// Drops a constraint.
@@ -19,6 +20,13 @@ pub struct DropConstraint {
     /// The constraint's name.
     #[schemars(extend("format" = "identifier"))]
     pub name: String,
+}
+
+impl Declare for DropConstraint {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        to.table(&self.table, TableUse::Named);
+        to.constraint(&self.table, &self.name, &["name"]);
+    }
 }
 
 impl Lower for DropConstraint {
@@ -45,7 +53,10 @@ impl Lower for DropConstraint {
                         && key.columns.iter().all(|column| columns.contains(column));
                     if same && !lowering.dropped_by_plan(&key.constraint, &key.table) {
                         lowering.unsafe_(
-                            format!("foreign key {} of {} needs constraint {}", key.constraint, key.table, self.name),
+                            format!(
+                                "foreign key {} of {} needs constraint {}",
+                                key.constraint, key.table, self.name
+                            ),
                             "Drop the foreign key first.",
                         );
                     }
@@ -62,7 +73,10 @@ impl Lower for DropConstraint {
                 referenced: None,
             }),
             ConstraintKind::Other { contype } => lowering.unsafe_(
-                format!("constraint {} is of kind `{contype}`, which this version does not know", self.name),
+                format!(
+                    "constraint {} is of kind `{contype}`, which this version does not know",
+                    self.name
+                ),
                 "Drop it with a `sql` operation.",
             ),
         }

@@ -5,8 +5,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ops::common::TableRef;
 use crate::lower::{Asking, Lower, Lowering};
+use crate::ops::common::TableRef;
+use crate::plan::{Declare, Mentions, Role, TableUse};
 use crate::step::Change;
 
 /// Drops a column's default at contract.
@@ -18,6 +19,13 @@ pub struct DropDefault {
     /// The column.
     #[schemars(extend("format" = "identifier"))]
     pub column: String,
+}
+
+impl Declare for DropDefault {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        to.table(&self.table, TableUse::Shaped);
+        to.column(&self.table, &self.column, Role::NoDefault, &["column"]);
+    }
 }
 
 impl Lower for DropDefault {
@@ -34,7 +42,10 @@ impl Lower for DropDefault {
         };
         if column.def.identity.is_some() || column.def.generated.is_some() {
             lowering.invalid(
-                format!("{}.{} is an identity or generated column, which has no default of its own", table.name, self.column),
+                format!(
+                    "{}.{} is an identity or generated column, which has no default of its own",
+                    table.name, self.column
+                ),
                 "Leave the operation out.",
             );
             return;

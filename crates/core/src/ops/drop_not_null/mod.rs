@@ -5,9 +5,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ops::common::TableRef;
-use crate::lower::{Asking, Lower, Lowering, ddl};
 use crate::catalog::{Constraint, ConstraintKind};
+use crate::lower::{Asking, Lower, Lowering, ddl};
+use crate::ops::common::TableRef;
+use crate::plan::{Declare, Mentions, Role, TableUse};
 use crate::sql::quote::quote_ident;
 use crate::step::{Action, Change, Concurrent, Phase, Undo};
 
@@ -20,6 +21,13 @@ pub struct DropNotNull {
     /// The column.
     #[schemars(extend("format" = "identifier"))]
     pub column: String,
+}
+
+impl Declare for DropNotNull {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        to.table(&self.table, TableUse::Shaped);
+        to.column(&self.table, &self.column, Role::Nullable, &["column"]);
+    }
 }
 
 impl Lower for DropNotNull {
@@ -43,12 +51,13 @@ impl Lower for DropNotNull {
             );
             return;
         }
-        let in_key = table.constraints.iter().any(|constraint| {
-            matches!(&constraint.kind, ConstraintKind::PrimaryKey { columns } if columns.contains(&self.column))
-        });
+        let in_key = table.is_in_key(&self.column);
         if in_key || column.def.identity.is_some() {
             lowering.invalid(
-                format!("{}.{} is part of the primary key or an identity column, which are never NULL", table.name, self.column),
+                format!(
+                    "{}.{} is part of the primary key or an identity column, which are never NULL",
+                    table.name, self.column
+                ),
                 "Leave the operation out.",
             );
             return;

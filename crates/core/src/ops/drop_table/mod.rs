@@ -5,9 +5,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ops::common::TableRef;
-use crate::lower::{Asking, Lower, Lowering};
 use crate::lower::dependents::related_tables;
+use crate::lower::{Asking, Lower, Lowering};
+use crate::ops::common::TableRef;
+use crate::plan::{Declare, Mentions, TableUse};
 use crate::step::Change;
 
 /// Drops a table at contract.
@@ -16,6 +17,12 @@ use crate::step::Change;
 pub struct DropTable {
     /// The table.
     pub table: TableRef,
+}
+
+impl Declare for DropTable {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        to.table(&self.table, TableUse::Dropped);
+    }
 }
 
 impl Lower for DropTable {
@@ -44,7 +51,10 @@ impl Lower for DropTable {
                 );
             }
         }
-        lowering.note(format!("{} and its rows are gone when contract ends.", table.name));
+        lowering.note(format!(
+            "{} and its rows are gone when contract ends.",
+            table.name
+        ));
         lowering.cutover(Change::DropTable {
             related: related_tables(&table),
             table: table.name,

@@ -9,6 +9,7 @@ use crate::catalog::Dependent;
 use crate::lower::{Asking, Lower, Lowering, hanging_on};
 use crate::object::{Object, ObjectChange, RelationKind};
 use crate::ops::common::TableRef;
+use crate::plan::{Declare, Mentions};
 use crate::step::Change;
 
 /// Drops a view at contract.
@@ -17,6 +18,12 @@ use crate::step::Change;
 pub struct DropView {
     /// The view: `name` or `schema.name`.
     pub name: TableRef,
+}
+
+impl Declare for DropView {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        to.relation(to.resolve(&self.name), &["name"]);
+    }
 }
 
 impl Lower for DropView {

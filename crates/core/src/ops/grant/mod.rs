@@ -10,6 +10,7 @@ use crate::lower::{Asking, Granted, Lower, Lowering, ddl};
 use crate::object::{Object, ObjectChange};
 use crate::ops::common::TableRef;
 use crate::ops::rights::{Privilege, Right, Rights};
+use crate::plan::{Check, Declare, Mentions, Role, TableUse};
 use crate::step::{Change, Phase, Undo};
 
 /// Gives rights to roles.
@@ -68,6 +69,19 @@ fn give(right: &Right) -> Change {
                 grant: right.grant.clone(),
             },
         },
+    }
+}
+
+impl Declare for Grant {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        if let Some(table) = &self.table {
+            to.table(table, TableUse::Named);
+            to.columns(table, &self.columns, Role::Key, &["columns"]);
+        }
+    }
+
+    fn check(&self, check: &mut Check<'_>) {
+        check.rights(&self.rights());
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::{ConstraintKind, Index, Table, TableKind};
 use crate::lower::{Asking, Lower, Lowering};
 use crate::ops::common::TableRef;
+use crate::plan::{Check, Declare, Mentions, TableUse};
 use crate::step::{Action, Concurrent, Phase, Undo};
 
 /// Builds indexes anew.
@@ -40,6 +41,29 @@ fn step(lowering: &mut Lowering<'_>, table: &Table, index: &Index) {
         }),
         Undo::Nothing,
     );
+}
+
+impl Declare for Reindex {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        if let Some(table) = &self.table {
+            to.table(table, TableUse::Named);
+        }
+    }
+
+    fn check(&self, check: &mut Check<'_>) {
+        if self.name.is_some() == self.table.is_some() {
+            let span = check.written.key.clone();
+            check.report(
+                &span,
+                match self.name {
+                    None => "it does not say what to build anew",
+                    Some(_) => "it names an index and a table",
+                },
+                "expected one of name, table",
+                "",
+            );
+        }
+    }
 }
 
 impl Lower for Reindex {

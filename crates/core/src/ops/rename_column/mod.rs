@@ -5,11 +5,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ops::common::TableRef;
-use crate::step::OnConflict;
 use crate::catalog::ColumnDef;
 use crate::expr::Volatility;
 use crate::lower::{Asking, Lower, Lowering, column_expr, mapped};
+use crate::ops::common::TableRef;
+use crate::plan::{Check, Declare, Mentions, Role, TableUse};
+use crate::step::OnConflict;
 use crate::step::{Change, MappedColumn, Mapping, Phase, Rule};
 
 /// Renames a column; both names live until contract.
@@ -27,6 +28,27 @@ pub struct RenameColumn {
     /// What a write that gives both names different values means. Default: error.
     #[serde(default)]
     pub on_conflict: Option<OnConflict>,
+}
+
+impl Declare for RenameColumn {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        to.table(&self.table, TableUse::Shaped);
+        to.column(&self.table, &self.from, Role::RenamedFrom, &["from"]);
+        to.column(&self.table, &self.to, Role::RenamedTo, &["to"]);
+    }
+
+    fn check(&self, check: &mut Check<'_>) {
+        let to = check.written.span(&["to"]);
+        check.new_column(&self.to, &to);
+        if self.from == self.to {
+            check.report(
+                &to,
+                "`from` and `to` are the same",
+                "expected another name",
+                "",
+            );
+        }
+    }
 }
 
 impl Lower for RenameColumn {

@@ -9,6 +9,7 @@ use crate::catalog::ConstraintKind;
 use crate::lower::{Asking, Lower, Lowering};
 use crate::object::TableSetting;
 use crate::ops::common::TableRef;
+use crate::plan::{Check, Declare, Mentions, TableUse};
 use crate::step::Change;
 
 /// Renames a constraint at contract.
@@ -23,6 +24,18 @@ pub struct RenameConstraint {
     /// The name afterwards.
     #[schemars(extend("format" = "identifier"))]
     pub to: String,
+}
+
+impl Declare for RenameConstraint {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        to.table(&self.table, TableUse::Named);
+        to.constraint(&self.table, &self.from, &["from"]);
+        to.constraint(&self.table, &self.to, &["to"]);
+    }
+
+    fn check(&self, check: &mut Check<'_>) {
+        check.renamed(&self.from, &self.to, "from");
+    }
 }
 
 impl Lower for RenameConstraint {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::lower::{Asking, Lower, Lowering};
 use crate::object::{Object, ObjectChange};
 use crate::ops::common::TableRef;
+use crate::plan::{Check, Declare, Mentions};
 use crate::step::Change;
 
 /// Renames a label of an enum at contract.
@@ -22,6 +23,14 @@ pub struct RenameEnumValue {
     /// The label afterwards.
     #[schemars(extend("format" = "enum-label"))]
     pub to: String,
+}
+
+impl Declare for RenameEnumValue {
+    fn declare(&self, _: &mut Mentions<'_>) {}
+
+    fn check(&self, check: &mut Check<'_>) {
+        check.renamed(&self.from, &self.to, "from");
+    }
 }
 
 impl Lower for RenameEnumValue {

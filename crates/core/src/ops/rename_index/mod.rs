@@ -6,8 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::lower::{Asking, Lower, Lowering};
+use crate::name::TableName;
 use crate::object::ObjectChange;
 use crate::ops::common::TableRef;
+use crate::plan::{Check, Declare, Mentions};
 use crate::step::{Change, Phase};
 
 /// Renames an index.
@@ -19,6 +21,19 @@ pub struct RenameIndex {
     /// The name afterwards, in the same schema.
     #[schemars(extend("format" = "identifier"))]
     pub to: String,
+}
+
+impl Declare for RenameIndex {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        let from = to.resolve(&self.name);
+        let after = TableName::new(&from.schema, &self.to);
+        to.relation(from, &["name"]);
+        to.relation(after, &["to"]);
+    }
+
+    fn check(&self, check: &mut Check<'_>) {
+        check.renamed(self.name.last(), &self.to, "name");
+    }
 }
 
 impl Lower for RenameIndex {

@@ -11,6 +11,7 @@ use crate::name::TableName;
 use crate::object::{Object, ObjectChange, RelationKind};
 use crate::ops::add_index::{AddIndex, IndexColumn};
 use crate::ops::common::{SqlExpr, TableRef};
+use crate::plan::{Check, Declare, Mentions};
 use crate::step::{Action, Change, Concurrent, Phase, Undo};
 
 /// Gives an index another definition under its name.
@@ -106,6 +107,16 @@ impl ReplaceIndex {
                 );
             }
         }
+    }
+}
+
+impl Declare for ReplaceIndex {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        self.new_index(&self.name).declare(to);
+    }
+
+    fn check(&self, check: &mut Check<'_>) {
+        self.new_index(&self.name).check(check);
     }
 }
 

@@ -9,6 +9,7 @@ use crate::catalog::Table;
 use crate::lower::{Asking, Lower, Lowering, ddl, hanging_on};
 use crate::object::{Object, ObjectChange, ObjectFacts, RelationKind};
 use crate::ops::common::TableRef;
+use crate::plan::{Declare, Mentions};
 use crate::step::{Change, Phase, Undo};
 
 /// Gives a view another query.
@@ -157,6 +158,12 @@ impl ReplaceView {
             }));
         }
         back
+    }
+}
+
+impl Declare for ReplaceView {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        to.relation(to.resolve(&self.name), &["name"]);
     }
 }
 

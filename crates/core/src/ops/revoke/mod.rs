@@ -9,6 +9,7 @@ use crate::lower::{Asking, Granted, Lower, Lowering};
 use crate::object::ObjectChange;
 use crate::ops::common::TableRef;
 use crate::ops::rights::{Privilege, Rights};
+use crate::plan::{Check, Declare, Mentions, Role, TableUse};
 use crate::step::Change;
 
 /// Takes rights from roles at contract.
@@ -48,6 +49,19 @@ impl Revoke {
             roles: &self.from,
             grantable: false,
         }
+    }
+}
+
+impl Declare for Revoke {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        if let Some(table) = &self.table {
+            to.table(table, TableUse::Named);
+            to.columns(table, &self.columns, Role::Key, &["columns"]);
+        }
+    }
+
+    fn check(&self, check: &mut Check<'_>) {
+        check.rights(&self.rights());
     }
 }
 

@@ -9,6 +9,7 @@ use crate::lower::{Asking, Lower, Lowering};
 use crate::name::TableName;
 use crate::object::{Object, ObjectChange, RelationKind};
 use crate::ops::common::TableRef;
+use crate::plan::{Check, Declare, Mentions, Role, TableUse};
 use crate::step::{Change, Phase};
 
 /// Comments on something, or removes its comment.
@@ -125,6 +126,64 @@ impl SetComment {
             .into_iter()
             .flatten()
             .count()
+    }
+}
+
+impl Declare for SetComment {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        if let Some(table) = &self.table {
+            to.table(table, TableUse::Shaped);
+        }
+        let on = self.table.as_ref().or(self.view.as_ref());
+        if let (Some(table), Some(column)) = (on, &self.column) {
+            to.column(table, column, Role::Key, &["column"]);
+        }
+    }
+
+    fn check(&self, check: &mut Check<'_>) {
+        let whole = check.written.key.clone();
+        if self.subjects() != 1 {
+            check.report(
+                &whole,
+                match self.subjects() {
+                    0 => "it does not say what the comment is on",
+                    _ => "it names several things, and a comment is on one",
+                },
+                "expected one of table, view, materialized_view, index, sequence, type, schema",
+                "",
+            );
+            return;
+        }
+        if self.parts() > 1 {
+            check.report(
+                &whole,
+                "it names several parts of a table, and a comment is on one",
+                "expected one of column, constraint, trigger, policy",
+                "write one operation for each",
+            );
+        }
+        let columns =
+            self.table.is_some() || self.view.is_some() || self.materialized_view.is_some();
+        for (key, given, fits) in [
+            ("column", self.column.is_some(), columns),
+            (
+                "constraint",
+                self.constraint.is_some(),
+                self.table.is_some(),
+            ),
+            ("trigger", self.trigger.is_some(), self.table.is_some()),
+            ("policy", self.policy.is_some(), self.table.is_some()),
+        ] {
+            if given && !fits {
+                let span = check.written.key_span(key);
+                check.report(
+                    &span,
+                    format!("a {key} belongs to a table"),
+                    "expected `table` beside it",
+                    "",
+                );
+            }
+        }
     }
 }
 

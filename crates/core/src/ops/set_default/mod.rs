@@ -5,8 +5,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ops::common::{SqlExpr, TableRef};
 use crate::lower::{Asking, Lower, Lowering};
+use crate::ops::common::{SqlExpr, TableRef};
+use crate::plan::{Check, Declare, Mentions, Role, TableUse};
 use crate::step::{Change, Phase};
 
 /// Sets a column's default.
@@ -20,6 +21,17 @@ pub struct SetDefault {
     pub column: String,
     /// The default.
     pub default: SqlExpr,
+}
+
+impl Declare for SetDefault {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        to.table(&self.table, TableUse::Shaped);
+        to.column(&self.table, &self.column, Role::Default, &["column"]);
+    }
+
+    fn check(&self, check: &mut Check<'_>) {
+        check.default(Some(&self.default), &["default"]);
+    }
 }
 
 impl Lower for SetDefault {
@@ -37,24 +49,28 @@ impl Lower for SetDefault {
         };
         if column.def.identity.is_some() || column.def.generated.is_some() {
             lowering.invalid(
-                format!("{}.{} is an identity or generated column, which has no default of its own", table.name, self.column),
+                format!(
+                    "{}.{} is an identity or generated column, which has no default of its own",
+                    table.name, self.column
+                ),
                 "Leave the operation out.",
             );
             return;
         }
-        let Some(facts) =
-            lowering.facts(
+        let Some(facts) = lowering.facts(
             &table.name,
             self.default.postgresql(),
             Some(&column.def.type_name),
             "default",
-        )
-        else {
+        ) else {
             return;
         };
         if !facts.expr.columns.is_empty() {
             lowering.invalid(
-                format!("the default of {}.{} reads column `{}`", table.name, self.column, facts.expr.columns[0]),
+                format!(
+                    "the default of {}.{} reads column `{}`",
+                    table.name, self.column, facts.expr.columns[0]
+                ),
                 "A default reads no columns; use `add_column` with `up` for that.",
             );
         }

@@ -5,8 +5,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ops::common::{SqlExpr, TableRef};
 use crate::lower::{Asking, Lower, Lowering, Over, Volatile, mapped};
+use crate::ops::common::{SqlExpr, TableRef};
+use crate::plan::{Declare, Mentions, Role, TableUse};
 use crate::step::{Mapping, Rule};
 
 /// Makes a column NOT NULL at contract.
@@ -21,6 +22,13 @@ pub struct SetNotNull {
     /// What replaces a NULL, in present rows and in writes until contract.
     #[serde(default)]
     pub fill: Option<SqlExpr>,
+}
+
+impl Declare for SetNotNull {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        to.table(&self.table, TableUse::Shaped);
+        to.column(&self.table, &self.column, Role::NotNull, &["column"]);
+    }
 }
 
 impl Lower for SetNotNull {
@@ -52,7 +60,7 @@ impl Lower for SetNotNull {
                 &column.def.type_name,
                 "fill",
                 &Over::NewShape {
-                    replaced: &self.column,
+                    replaced: &[self.column.as_str()],
                 },
                 Volatile::Allowed,
             ) else {
@@ -72,7 +80,10 @@ impl Lower for SetNotNull {
                     required: true,
                 },
             );
-            lowering.note(format!("Rollback keeps the values that replaced NULL in {}.{}.", table.name, self.column));
+            lowering.note(format!(
+                "Rollback keeps the values that replaced NULL in {}.{}.",
+                table.name, self.column
+            ));
         }
         lowering.not_null(&table, &self.column, &self.column);
     }

@@ -9,6 +9,7 @@ use crate::catalog::{ConstraintKind, Index, ReplicaIdentity, Table};
 use crate::lower::{Asking, Lower, Lowering};
 use crate::object::TableSetting;
 use crate::ops::common::TableRef;
+use crate::plan::{Check, Declare, Mentions, TableUse};
 use crate::step::{Change, Phase};
 
 /// Says how subscribers recognise a row.
@@ -101,6 +102,37 @@ impl SetReplicaIdentity {
             );
         }
         Some(ReplicaIdentity::Index(name))
+    }
+}
+
+impl Declare for SetReplicaIdentity {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        to.table(&self.table, TableUse::Named);
+    }
+
+    fn check(&self, check: &mut Check<'_>) {
+        match (self.identity, &self.index) {
+            (IdentityKind::Index, None) => {
+                let span = check.written.span(&["identity"]);
+                check.report(
+                    &span,
+                    "it does not say which index",
+                    "expected `index` beside it",
+                    "",
+                );
+            }
+            (IdentityKind::Default | IdentityKind::Full | IdentityKind::Nothing, Some(_)) => {
+                let span = check.written.key_span("index");
+                check.report(
+                    &span,
+                    "`index` is used with `identity: index` only",
+                    "expected `identity: index`, or no `index`",
+                    "",
+                );
+            }
+            (IdentityKind::Index, Some(_))
+            | (IdentityKind::Default | IdentityKind::Full | IdentityKind::Nothing, None) => {}
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::catalog::Table;
 use crate::lower::{Asking, Lower, Lowering};
 use crate::object::TableSetting;
 use crate::ops::common::TableRef;
+use crate::plan::{Declare, Mentions, Role, TableUse};
 use crate::step::{Change, Phase};
 
 /// Sets a column's statistics target.
@@ -34,6 +35,13 @@ fn present(table: &Table, column: &str) -> i32 {
         .flat_map(|column| &column.settings)
         .find_map(|setting| setting.strip_prefix("SET STATISTICS ")?.parse().ok())
         .unwrap_or(-1)
+}
+
+impl Declare for SetStatistics {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        to.table(&self.table, TableUse::Named);
+        to.column(&self.table, &self.column, Role::Key, &["column"]);
+    }
 }
 
 impl Lower for SetStatistics {

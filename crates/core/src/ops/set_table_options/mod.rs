@@ -11,6 +11,7 @@ use crate::catalog::TableKind;
 use crate::lower::{Asking, Lower, Lowering, nearest};
 use crate::object::{Object, RelationKind, TableSetting};
 use crate::ops::common::TableRef;
+use crate::plan::{Check, Declare, Mentions, TableUse};
 use crate::step::{Change, Phase};
 
 /// Sets and resets storage parameters of a table.
@@ -94,6 +95,35 @@ impl SetTableOptions {
                         || "Those for vacuum, `fillfactor`, `toast_tuple_target` and `parallel_workers` may; others with a `sql` operation.".to_owned(),
                         |near| format!("Did you mean `{near}`?"),
                     ),
+                );
+            }
+        }
+    }
+}
+
+impl Declare for SetTableOptions {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        to.table(&self.table, TableUse::Named);
+    }
+
+    fn check(&self, check: &mut Check<'_>) {
+        if self.set.is_empty() && self.reset.is_empty() {
+            let span = check.written.key.clone();
+            check.report(
+                &span,
+                "it sets nothing",
+                "expected `set` or `reset` with at least one parameter",
+                "",
+            );
+        }
+        for (index, name) in self.reset.iter().enumerate() {
+            if self.set.contains_key(name) {
+                let span = check.written.item(&["reset"], index);
+                check.report(
+                    &span,
+                    format!("`{name}` stands in `set` as well"),
+                    "expected one of the two",
+                    "",
                 );
             }
         }

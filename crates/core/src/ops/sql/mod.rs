@@ -5,8 +5,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::step::Phase;
 use crate::lower::{Asking, Lower, Lowering};
+use crate::plan::{Declare, Mentions};
+use crate::step::Phase;
 use crate::step::{Action, SqlText, Undo};
 
 /// Runs a person's own SQL.
@@ -39,6 +40,10 @@ pub struct Impossible {
     /// Why.
     #[schemars(length(min = 1))]
     pub impossible: String,
+}
+
+impl Declare for Sql {
+    fn declare(&self, _: &mut Mentions<'_>) {}
 }
 
 impl Lower for Sql {

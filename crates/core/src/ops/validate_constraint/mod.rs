@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::ConstraintKind;
 use crate::lower::{Asking, Lower, Lowering};
 use crate::ops::common::TableRef;
+use crate::plan::{Declare, Mentions, TableUse};
 use crate::step::{Action, Concurrent, Phase, Undo};
 
 /// Proves a NOT VALID constraint on the present rows.
@@ -19,6 +20,13 @@ pub struct ValidateConstraint {
     /// The constraint's name.
     #[schemars(extend("format" = "identifier"))]
     pub name: String,
+}
+
+impl Declare for ValidateConstraint {
+    fn declare(&self, to: &mut Mentions<'_>) {
+        to.table(&self.table, TableUse::Named);
+        to.constraint(&self.table, &self.name, &["name"]);
+    }
 }
 
 impl Lower for ValidateConstraint {

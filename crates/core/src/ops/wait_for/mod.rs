@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::lower::{Asking, Lower, Lowering};
+use crate::plan::{Declare, Mentions};
 use crate::step::{Action, Phase, Undo, Wait};
 
 /// Waits until a condition holds before the plan goes on.
@@ -51,6 +52,10 @@ fn milliseconds(text: &str) -> u64 {
         .and_then(|time| u64::try_from(time.as_millis()).ok())
         .unwrap_or(u64::MAX)
         .max(1)
+}
+
+impl Declare for WaitFor {
+    fn declare(&self, _: &mut Mentions<'_>) {}
 }
 
 impl Lower for WaitFor {

@@ -1,39 +1,44 @@
-//! Which tables and columns an operation names, and what it does with them.
+//! What an operation names, and what it does with it: filled in by each
+//! operation itself ([`Declare`](super::super::operations::Declare)).
 
 use super::super::diagnostic::Span;
 use super::super::operations::Written;
 use super::super::sql_text;
 use crate::name::TableName;
-use crate::ops::Operation;
-use crate::ops::add_index::{AddIndex, IndexColumn};
 use crate::ops::common::{SqlExpr, TableRef};
 
 /// What an operation does with a column that it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    /// `add_column`.
+pub(crate) enum Role {
+    /// The plan adds it; more can be said of it where it is added.
     Added,
-    /// `drop_column`.
+    /// It is gone after contract.
     Dropped,
-    /// `rename_column`, the present name.
+    /// It has another name after contract.
     RenamedFrom,
-    /// `rename_column`, the new name.
+    /// That other name.
     RenamedTo,
-    /// `change_type`; with `as` a second column is visible.
-    Retyped { visible: bool },
-    /// `change_type`, the second column.
+    /// A second column takes its place; with `visible` under a name of its own.
+    Retyped {
+        /// New versions name the second column themselves.
+        visible: bool,
+    },
+    /// A second column.
     RetypedAs,
-    /// `set_not_null`.
+    /// Others take its place under names of their own.
+    Replaced,
+    /// It becomes NOT NULL.
     NotNull,
-    /// `drop_not_null`.
+    /// It may become NULL.
     Nullable,
-    /// `set_default`.
+    /// It gets a default.
     Default,
-    /// `drop_default`.
+    /// It loses its default.
     NoDefault,
-    /// `backfill`.
+    /// Its rows are given values.
     Filled,
-    /// A key of an index or a constraint, or a column that one reads.
+    /// A key of an index or a constraint, a column that one reads, or one that
+    /// is named without another shape.
     Key,
 }
 
@@ -46,7 +51,8 @@ impl Role {
             | Role::RenamedFrom
             | Role::RenamedTo
             | Role::Retyped { .. }
-            | Role::RetypedAs => true,
+            | Role::RetypedAs
+            | Role::Replaced => true,
             Role::NotNull
             | Role::Nullable
             | Role::Default
@@ -62,6 +68,21 @@ impl Role {
     }
 }
 
+/// What an operation does with a table that it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TableUse {
+    /// Creates it.
+    Created,
+    /// Drops it.
+    Dropped,
+    /// Gives it another name.
+    Renamed,
+    /// Says of its columns what the creation of a table can say as well.
+    Shaped,
+    /// Anything else.
+    Named,
+}
+
 /// One place where an operation names a column.
 pub(super) struct Mention {
     /// 0-based place of the operation in the plan.
@@ -70,39 +91,136 @@ pub(super) struct Mention {
     pub(super) span: Span,
 }
 
-/// Collects the mentions of one operation.
-struct Collect<'a> {
+/// One use of a name that relations of a schema, or constraints of a table,
+/// bear once.
+pub(super) struct Named {
+    pub(super) relation: Option<TableName>,
+    pub(super) constraint: Option<(TableName, String)>,
+    pub(super) span: Span,
+}
+
+/// An expression over the old shape.
+pub(super) struct Reads {
+    pub(super) table: TableName,
+    pub(super) text: String,
+    /// Where it stands.
+    pub(super) path: Vec<String>,
+    /// The place of the entry in the list that the first key names.
+    pub(super) entry: Option<usize>,
+}
+
+/// Collects what one operation names.
+pub(crate) struct Mentions<'a> {
     operation: usize,
     written: &'a Written<'a>,
     schema: &'a str,
-    found: Vec<(TableName, String, Mention)>,
+    pub(super) columns: Vec<(TableName, String, Mention)>,
+    pub(super) tables: Vec<(TableName, Span, TableUse)>,
+    pub(super) names: Vec<Named>,
+    pub(super) reads: Vec<Reads>,
 }
 
-impl Collect<'_> {
+impl<'a> Mentions<'a> {
+    /// What the operation at this 0-based place names; `schema` is the plan's.
+    pub(super) fn of(operation: usize, written: &'a Written<'a>, schema: &'a str) -> Self {
+        let mut mentions = Self {
+            operation,
+            written,
+            schema,
+            columns: Vec::new(),
+            tables: Vec::new(),
+            names: Vec::new(),
+            reads: Vec::new(),
+        };
+        written.operation.as_declare().declare(&mut mentions);
+        mentions
+    }
+
+    /// The full name of a table of the plan.
+    pub(crate) fn resolve(&self, table: &TableRef) -> TableName {
+        table.resolve(self.schema)
+    }
+
+    /// It concerns the table under the key `table`.
+    pub(crate) fn table(&mut self, table: &TableRef, used: TableUse) {
+        self.table_at(table, used, &["table"]);
+    }
+
+    /// It concerns the table that stands there.
+    pub(crate) fn table_at(&mut self, table: &TableRef, used: TableUse, path: &[&str]) {
+        let span = self.written.span(path);
+        self.tables.push((self.resolve(table), span, used));
+    }
+
     fn add(&mut self, table: &TableRef, column: &str, role: Role, span: Span) {
         let mention = Mention {
             operation: self.operation,
             role,
             span,
         };
-        self.found
-            .push((table.resolve(self.schema), column.to_owned(), mention));
+        self.columns
+            .push((self.resolve(table), column.to_owned(), mention));
     }
 
-    fn field(&mut self, table: &TableRef, column: &str, role: Role, path: &[&str]) {
+    /// It concerns the column that stands there.
+    pub(crate) fn column(&mut self, table: &TableRef, column: &str, role: Role, path: &[&str]) {
         let span = self.written.span(path);
         self.add(table, column, role, span);
     }
 
-    fn list(&mut self, table: &TableRef, names: &[String], path: &[&str]) {
-        for (index, name) in names.iter().enumerate() {
-            let span = self.written.item(path, index);
-            self.add(table, name, Role::Key, span);
+    /// It concerns the column that stands at this place of a list.
+    pub(crate) fn item(
+        &mut self,
+        table: &TableRef,
+        column: &str,
+        role: Role,
+        (path, index): (&[&str], usize),
+    ) {
+        let span = self.written.item(path, index);
+        self.add(table, column, role, span);
+    }
+
+    /// It concerns the columns that are listed there.
+    pub(crate) fn columns(
+        &mut self,
+        table: &TableRef,
+        columns: &[String],
+        role: Role,
+        path: &[&str],
+    ) {
+        for (index, name) in columns.iter().enumerate() {
+            self.item(table, name, role, (path, index));
         }
     }
 
-    /// Every column that an index or a constraint reads.
-    fn expression(&mut self, table: &TableRef, expression: &SqlExpr, span: &Span) {
+    /// It concerns the column that is a key of the mapping there.
+    pub(crate) fn column_key(&mut self, table: &TableRef, column: &str, role: Role, path: &[&str]) {
+        let map = path
+            .iter()
+            .try_fold(self.written.body, |node, key| node.get(key));
+        let key = map.and_then(|map| map.entry(column));
+        let span = key.map_or_else(|| self.written.key.clone(), |(key, _)| key.span.clone());
+        self.add(table, column, role, span);
+    }
+
+    /// An index or a constraint reads every column of this expression.
+    pub(crate) fn expression(&mut self, table: &TableRef, expression: &SqlExpr, path: &[&str]) {
+        let span = self.written.span(path);
+        self.expression_at(table, expression, &span);
+    }
+
+    /// The same, at this place of a list.
+    pub(crate) fn expression_item(
+        &mut self,
+        table: &TableRef,
+        expression: &SqlExpr,
+        (path, index): (&[&str], usize),
+    ) {
+        let span = self.written.item(path, index);
+        self.expression_at(table, expression, &span);
+    }
+
+    fn expression_at(&mut self, table: &TableRef, expression: &SqlExpr, span: &Span) {
         let mut names: Vec<String> = sql_text::column_names(expression.postgresql())
             .into_iter()
             .map(|(column, _)| column)
@@ -113,191 +231,76 @@ impl Collect<'_> {
             self.add(table, &column, Role::Key, span.clone());
         }
     }
-}
 
-/// The columns that an index names.
-fn index_columns(into: &mut Collect<'_>, it: &AddIndex) {
-    for (index, key) in it.columns.iter().enumerate() {
-        let span = into.written.item(&["columns"], index);
-        let (name, expression) = match key {
-            IndexColumn::Name(name) => (Some(name), None),
-            IndexColumn::Key(key) => (key.column.as_ref(), key.expression.as_ref()),
-        };
-        if let Some(name) = name {
-            into.add(&it.table, name, Role::Key, span.clone());
-        }
-        if let Some(expression) = expression {
-            into.expression(&it.table, expression, &span);
-        }
+    /// The expression that stands there reads the old shape only.
+    pub(crate) fn reads_old_shape(
+        &mut self,
+        table: &TableRef,
+        expression: &SqlExpr,
+        path: &[&str],
+    ) {
+        self.reads.push(Reads {
+            table: self.resolve(table),
+            text: expression.postgresql().to_owned(),
+            path: path.iter().map(|key| (*key).to_owned()).collect(),
+            entry: None,
+        });
     }
-    into.list(&it.table, &it.include, &["include"]);
-    if let Some(filter) = &it.r#where {
-        into.expression(&it.table, filter, &into.written.span(&["where"]));
-    }
-}
 
-/// The columns that an operation names, with their places.
-pub(super) fn columns(
-    operation: usize,
-    written: &Written<'_>,
-    schema: &str,
-) -> Vec<(TableName, String, Mention)> {
-    let mut into = Collect {
-        operation,
-        written,
-        schema,
-        found: Vec::new(),
-    };
-    match written.operation {
-        Operation::AddColumn(it) => {
-            into.field(&it.table, &it.column.name, Role::Added, &["column", "name"]);
-        }
-        Operation::DropColumn(it) => into.field(&it.table, &it.column, Role::Dropped, &["column"]),
-        Operation::RenameColumn(it) => {
-            into.field(&it.table, &it.from, Role::RenamedFrom, &["from"]);
-            into.field(&it.table, &it.to, Role::RenamedTo, &["to"]);
-        }
-        Operation::ChangeType(it) => {
-            let visible = it.r#as.is_some();
-            into.field(
-                &it.table,
-                &it.column,
-                Role::Retyped { visible },
-                &["column"],
-            );
-            if let Some(second) = &it.r#as {
-                into.field(&it.table, second, Role::RetypedAs, &["as"]);
-            }
-        }
-        Operation::SetNotNull(it) => into.field(&it.table, &it.column, Role::NotNull, &["column"]),
-        Operation::DropNotNull(it) => {
-            into.field(&it.table, &it.column, Role::Nullable, &["column"]);
-        }
-        Operation::SetDefault(it) => into.field(&it.table, &it.column, Role::Default, &["column"]),
-        Operation::DropDefault(it) => {
-            into.field(&it.table, &it.column, Role::NoDefault, &["column"]);
-        }
-        Operation::AddIndex(it) => index_columns(&mut into, it),
-        Operation::ReplaceIndex(it) => index_columns(&mut into, &it.new_index(&it.name)),
-        Operation::AddPrimaryKey(it) => into.list(&it.table, &it.columns, &["columns"]),
-        Operation::AddCheck(it) => {
-            into.expression(&it.table, &it.check, &written.span(&["check"]));
-        }
-        Operation::AddUnique(it) => into.list(&it.table, &it.columns, &["columns"]),
-        Operation::AddForeignKey(it) => {
-            into.list(&it.table, &it.columns, &["columns"]);
-            let there = &it.references;
-            into.list(&there.table, &there.columns, &["references", "columns"]);
-        }
-        Operation::Backfill(it) => {
-            for name in it.set.keys() {
-                let key = written.body.get("set").and_then(|set| set.entry(name));
-                let span = key.map_or_else(|| written.key.clone(), |(key, _)| key.span.clone());
-                into.add(&it.table, name, Role::Filled, span);
-            }
-        }
-        Operation::SetComment(it) => {
-            let on = it.table.as_ref().or(it.view.as_ref());
-            if let (Some(table), Some(column)) = (on, &it.column) {
-                into.field(table, column, Role::Key, &["column"]);
-            }
-        }
-        Operation::SetStatistics(it) => into.field(&it.table, &it.column, Role::Key, &["column"]),
-        Operation::Grant(it) => {
-            if let Some(table) = &it.table {
-                into.list(table, &it.columns, &["columns"]);
-            }
-        }
-        Operation::Revoke(it) => {
-            if let Some(table) = &it.table {
-                into.list(table, &it.columns, &["columns"]);
-            }
-        }
-        Operation::CreateTable(_)
-        | Operation::DropTable(_)
-        | Operation::DropIndex(_)
-        | Operation::DropConstraint(_)
-        | Operation::RenameConstraint(_)
-        | Operation::ValidateConstraint(_)
-        | Operation::RenameIndex(_)
-        | Operation::Analyze(_)
-        | Operation::SetTableOptions(_)
-        | Operation::SetReplicaIdentity(_)
-        | Operation::CreateSchema(_)
-        | Operation::CreateExtension(_)
-        | Operation::CreateEnum(_)
-        | Operation::AddEnumValue(_)
-        | Operation::RenameEnumValue(_)
-        | Operation::CreateView(_)
-        | Operation::ReplaceView(_)
-        | Operation::DropView(_)
-        | Operation::Reindex(_)
-        | Operation::WaitFor(_)
-        | Operation::Sql(_) => {}
+    /// The same, under a key of an entry of a list.
+    pub(crate) fn item_reads_old_shape(
+        &mut self,
+        table: &TableRef,
+        expression: &SqlExpr,
+        (path, index): (&[&str], usize),
+        key: &str,
+    ) {
+        self.reads.push(Reads {
+            table: self.resolve(table),
+            text: expression.postgresql().to_owned(),
+            path: path
+                .iter()
+                .chain([&key])
+                .map(|key| (*key).to_owned())
+                .collect(),
+            entry: Some(index),
+        });
     }
-    into.found
-}
 
-/// The tables that an operation names, with their places.
-pub(super) fn tables(written: &Written<'_>, schema: &str) -> Vec<(TableName, Span)> {
-    let table = match written.operation {
-        Operation::CreateTable(it) => &it.table,
-        Operation::DropTable(it) => &it.table,
-        Operation::AddColumn(it) => &it.table,
-        Operation::DropColumn(it) => &it.table,
-        Operation::RenameColumn(it) => &it.table,
-        Operation::ChangeType(it) => &it.table,
-        Operation::SetNotNull(it) => &it.table,
-        Operation::DropNotNull(it) => &it.table,
-        Operation::SetDefault(it) => &it.table,
-        Operation::DropDefault(it) => &it.table,
-        Operation::AddIndex(it) => &it.table,
-        Operation::AddCheck(it) => &it.table,
-        Operation::AddUnique(it) => &it.table,
-        Operation::AddForeignKey(it) => &it.table,
-        Operation::DropConstraint(it) => &it.table,
-        Operation::Backfill(it) => &it.table,
-        Operation::AddPrimaryKey(it) => &it.table,
-        Operation::ReplaceIndex(it) => &it.table,
-        Operation::RenameConstraint(it) => &it.table,
-        Operation::ValidateConstraint(it) => &it.table,
-        Operation::SetStatistics(it) => &it.table,
-        Operation::Analyze(it) => &it.table,
-        Operation::SetTableOptions(it) => &it.table,
-        Operation::SetReplicaIdentity(it) => &it.table,
-        Operation::SetComment(it) => match &it.table {
-            Some(table) => table,
-            None => return Vec::new(),
-        },
-        Operation::Reindex(it) => match &it.table {
-            Some(table) => table,
-            None => return Vec::new(),
-        },
-        Operation::Grant(it) => match &it.table {
-            Some(table) => table,
-            None => return Vec::new(),
-        },
-        Operation::Revoke(it) => match &it.table {
-            Some(table) => table,
-            None => return Vec::new(),
-        },
-        Operation::DropIndex(_)
-        | Operation::RenameIndex(_)
-        | Operation::CreateSchema(_)
-        | Operation::CreateExtension(_)
-        | Operation::CreateEnum(_)
-        | Operation::AddEnumValue(_)
-        | Operation::RenameEnumValue(_)
-        | Operation::CreateView(_)
-        | Operation::ReplaceView(_)
-        | Operation::DropView(_)
-        | Operation::WaitFor(_)
-        | Operation::Sql(_) => return Vec::new(),
-    };
-    let mut found = vec![(table.resolve(schema), written.span(&["table"]))];
-    if let Operation::AddForeignKey(it) = written.operation {
-        let span = written.span(&["references", "table"]);
-        found.push((it.references.table.resolve(schema), span));
+    /// It makes, drops or renames the relation whose name stands there.
+    pub(crate) fn relation(&mut self, relation: TableName, path: &[&str]) {
+        self.named(Some(relation), None, path);
     }
-    found
+
+    /// It makes, drops or renames the constraint whose name stands there.
+    pub(crate) fn constraint(&mut self, table: &TableRef, name: &str, path: &[&str]) {
+        let constraint = (self.resolve(table), name.to_owned());
+        self.named(None, Some(constraint), path);
+    }
+
+    /// An index of a table, whose name stands there.
+    pub(crate) fn index(&mut self, table: &TableRef, name: &str, path: &[&str]) {
+        let index = TableName::new(self.resolve(table).schema, name);
+        self.named(Some(index), None, path);
+    }
+
+    /// A constraint with the index that bears it, whose name stands there.
+    pub(crate) fn constraint_with_index(&mut self, table: &TableRef, name: &str, path: &[&str]) {
+        let table = self.resolve(table);
+        let index = TableName::new(table.schema.clone(), name);
+        self.named(Some(index), Some((table, name.to_owned())), path);
+    }
+
+    fn named(
+        &mut self,
+        relation: Option<TableName>,
+        constraint: Option<(TableName, String)>,
+        path: &[&str],
+    ) {
+        self.names.push(Named {
+            relation,
+            constraint,
+            span: self.written.span(path),
+        });
+    }
 }

@@ -10,20 +10,13 @@ mod mentions;
 use std::collections::BTreeMap;
 
 use super::diagnostic::{Diagnostic, SourceText, Span};
+use super::node::Node;
 use super::operations::Written;
 use super::sql_text;
 use crate::name::TableName;
 use crate::ops::Operation;
-use crate::ops::common::SqlExpr;
-use mentions::{Mention, Role};
-
-/// A relation's name or a constraint's (of its table), or both, and the key that
-/// the name stands under.
-type Named<'a> = (
-    Option<TableName>,
-    Option<(TableName, &'a String)>,
-    &'static str,
-);
+use mentions::{Mention, Named, Reads};
+pub(crate) use mentions::{Mentions, Role, TableUse};
 
 const TWO_PLANS: &str = "use two plans, the second one after the first one's contract";
 
@@ -58,6 +51,9 @@ fn clash(one: Role, other: Role) -> Option<&'static str> {
         (Role::Retyped { visible: true }, Role::Key) => {
             Some("name the column by `as`: the old one is dropped at contract")
         }
+        (Role::Replaced, Role::Key) => {
+            Some("name the column that takes its place: this one is dropped at contract")
+        }
         _ => Some(TWO_PLANS),
     }
 }
@@ -69,9 +65,13 @@ pub(crate) fn check(
     source: &SourceText,
     out: &mut Vec<Diagnostic>,
 ) {
+    let named = operations
+        .iter()
+        .map(|(index, written)| Mentions::of(*index, written, schema))
+        .collect();
     let mut check = Check {
         operations,
-        schema,
+        named,
         source,
         out,
     };
@@ -83,7 +83,8 @@ pub(crate) fn check(
 struct Check<'a> {
     /// Each with its 0-based place in the plan.
     operations: &'a [(usize, Written<'a>)],
-    schema: &'a str,
+    /// What each of them names, in the same order.
+    named: Vec<Mentions<'a>>,
     source: &'a SourceText,
     out: &'a mut Vec<Diagnostic>,
 }
@@ -110,8 +111,8 @@ impl Check<'_> {
 
     fn columns(&mut self) {
         let mut mentions: BTreeMap<(TableName, String), Vec<Mention>> = BTreeMap::new();
-        for (index, written) in self.operations {
-            for (table, column, mention) in mentions::columns(*index, written, self.schema) {
+        for named in &mut self.named {
+            for (table, column, mention) in std::mem::take(&mut named.columns) {
                 mentions.entry((table, column)).or_default().push(mention);
             }
         }
@@ -138,111 +139,153 @@ impl Check<'_> {
 
     /// `up` reads the old shape: columns that the plan adds have no values yet.
     fn reads(&mut self, mentions: &BTreeMap<(TableName, String), Vec<Mention>>) {
-        for (index, written) in self.operations {
-            let (table, up) = match written.operation {
-                Operation::AddColumn(it) => (&it.table, it.up.as_ref()),
-                Operation::ChangeType(it) => (&it.table, it.up.as_ref()),
-                _ => continue,
-            };
-            let Some(text) = up.map(SqlExpr::postgresql) else {
-                continue;
-            };
-            let table = table.resolve(self.schema);
-            for (column, at) in sql_text::column_names(text) {
-                let added = mentions
-                    .get(&(table.clone(), column.clone()))
-                    .and_then(|list| list.iter().find(|mention| mention.role.appears()));
-                let Some(added) = added else { continue };
-                let span = self.place_in(written, text, at.start, column.len());
-                let first = added.span.clone();
-                let message = match added.operation == *index {
-                    true => format!("`up` reads `{column}`, the column it is to fill"),
-                    false => format!(
-                        "`up` reads `{column}`, which {} only adds",
-                        self.title(added.operation)
-                    ),
-                };
-                self.pair(
-                    &span,
-                    message,
-                    &first,
-                    "`up` reads the old columns: write the expression out",
-                );
-            }
-        }
-    }
-
-    /// The place of a word in `up`.
-    fn place_in(&self, written: &Written<'_>, text: &str, at: usize, length: usize) -> Span {
-        let node = written
-            .body
-            .get("up")
-            .map(|up| up.get("postgresql").unwrap_or(up));
-        match node.filter(|node| node.text() == Some(text)) {
-            Some(node) => {
-                let start = node.place_of(self.source, at);
-                start..start + length
-            }
-            None => written.span(&["up"]),
-        }
-    }
-
-    /// Tables that the plan creates or drops, against all that names them.
-    fn tables(&mut self) {
-        let mut created: BTreeMap<TableName, (usize, Span)> = BTreeMap::new();
-        let mut dropped: BTreeMap<TableName, (usize, Span)> = BTreeMap::new();
-        for (index, written) in self.operations {
-            let span = written.span(&["table"]);
-            let (map, table) = match written.operation {
-                Operation::CreateTable(it) => (&mut created, it.table.resolve(self.schema)),
-                Operation::DropTable(it) => (&mut dropped, it.table.resolve(self.schema)),
-                _ => continue,
-            };
-            let word = match written.operation {
-                Operation::CreateTable(_) => "created",
-                _ => "dropped",
-            };
-            if let Some((_, first)) = map.get(&table).cloned() {
-                self.pair(
-                    &span,
-                    format!("table {table} is {word} twice"),
-                    &first,
-                    "keep one of the two",
-                );
-            } else {
-                map.insert(table, (*index, span));
-            }
-        }
-        for (index, written) in self.operations {
-            for (table, span) in mentions::tables(written, self.schema) {
-                self.against_created(*index, written, &table, &span, &created);
-                let again = matches!(written.operation, Operation::DropTable(_));
-                let drop = dropped.get(&table).filter(|(other, _)| other != index);
-                if let Some((other, first)) = drop.filter(|_| !again).cloned() {
-                    let message = format!(
-                        "{} drops table {table}, which {} names",
-                        self.title(other),
-                        self.title(*index)
+        let operations = self.operations;
+        for (place, (index, written)) in operations.iter().enumerate() {
+            for read in std::mem::take(&mut self.named[place].reads) {
+                for (column, at) in sql_text::column_names(&read.text) {
+                    let added = mentions
+                        .get(&(read.table.clone(), column.clone()))
+                        .and_then(|list| list.iter().find(|mention| mention.role.appears()));
+                    let Some(added) = added else { continue };
+                    let span = self.place_in(written, &read, at.start, column.len());
+                    let first = added.span.clone();
+                    let message = match added.operation == *index {
+                        true => format!("`up` reads `{column}`, the column it is to fill"),
+                        false => format!(
+                            "`up` reads `{column}`, which {} only adds",
+                            self.title(added.operation)
+                        ),
+                    };
+                    self.pair(
+                        &span,
+                        message,
+                        &first,
+                        "`up` reads the old columns: write the expression out",
                     );
-                    self.pair(&span, message, &first, TWO_PLANS);
                 }
             }
         }
     }
 
+    /// The place of a word in the expression that stands there.
+    fn place_in<'w>(
+        &self,
+        written: &'w Written<'w>,
+        read: &Reads,
+        at: usize,
+        length: usize,
+    ) -> Span {
+        let step = |node: &'w Node, place: usize, key: &String| match read.entry {
+            Some(entry) if place == 0 => node.get(key)?.items().get(entry),
+            _ => node.get(key),
+        };
+        let node = read
+            .path
+            .iter()
+            .enumerate()
+            .try_fold(written.body, |node, (place, key)| step(node, place, key));
+        let span = node.map_or_else(|| written.key.clone(), |node| node.span.clone());
+        let node = node.map(|up| up.get("postgresql").unwrap_or(up));
+        match node.filter(|node| node.text() == Some(read.text.as_str())) {
+            Some(node) => {
+                let start = node.place_of(self.source, at);
+                start..start + length
+            }
+            None => span,
+        }
+    }
+
+    /// Tables that the plan creates, drops or renames, against all that names
+    /// them.
+    fn tables(&mut self) {
+        let mut uses = Vec::new();
+        for (place, (index, _)) in self.operations.iter().enumerate() {
+            for (table, span, used) in std::mem::take(&mut self.named[place].tables) {
+                uses.push((*index, table, span, used));
+            }
+        }
+        let created = self.once(&uses, TableUse::Created, "created");
+        let dropped = self.once(&uses, TableUse::Dropped, "dropped");
+        let renamed = self.once(&uses, TableUse::Renamed, "renamed");
+        for (index, table, span, used) in uses {
+            if used != TableUse::Created {
+                self.against_created(index, used, &table, &span, &created);
+            }
+            let drop = dropped.get(&table).filter(|(other, _)| *other != index);
+            if let Some((other, first)) = drop.filter(|_| used != TableUse::Dropped).cloned() {
+                let message = format!(
+                    "{} drops table {table}, which {} names",
+                    self.title(other),
+                    self.title(index)
+                );
+                self.pair(&span, message, &first, TWO_PLANS);
+            }
+            let rename = renamed.get(&table).filter(|(other, _)| *other != index);
+            let told = matches!(
+                used,
+                TableUse::Dropped | TableUse::Renamed | TableUse::Created
+            );
+            if let Some((other, first)) = rename.filter(|_| !told).cloned() {
+                let message = format!(
+                    "{} renames table {table}, which {} names",
+                    self.title(other),
+                    self.title(index)
+                );
+                self.pair(&span, message, &first, TWO_PLANS);
+            }
+        }
+    }
+
+    /// The tables that are used so, each with the operation and the place; a
+    /// second use is reported.
+    fn once(
+        &mut self,
+        uses: &[(usize, TableName, Span, TableUse)],
+        asked: TableUse,
+        word: &str,
+    ) -> BTreeMap<TableName, (usize, Span)> {
+        let mut found: BTreeMap<TableName, (usize, Span)> = BTreeMap::new();
+        for (index, table, span, _) in uses.iter().filter(|(.., used)| *used == asked) {
+            match found.get(table).cloned() {
+                Some((_, first)) => self.pair(
+                    span,
+                    format!("table {table} is {word} twice"),
+                    &first,
+                    "keep one of the two",
+                ),
+                None => {
+                    found.insert(table.clone(), (*index, span.clone()));
+                }
+            }
+        }
+        found
+    }
+
     fn against_created(
         &mut self,
         index: usize,
-        written: &Written<'_>,
+        used: TableUse,
         table: &TableName,
         span: &Span,
         created: &BTreeMap<TableName, (usize, Span)>,
     ) {
-        let again = matches!(written.operation, Operation::CreateTable(_));
         let creation = created.get(table).filter(|(other, _)| *other != index);
-        let Some((other, first)) = creation.filter(|_| !again).cloned() else {
+        let Some((other, first)) = creation.cloned() else {
             return;
         };
+        // What other operations create is no table before contract.
+        let at_once = self.operations.iter().any(|(place, written)| {
+            *place == other && matches!(written.operation, Operation::CreateTable(_))
+        });
+        if !at_once {
+            let message = format!(
+                "{} names table {table}, which {} creates",
+                self.title(index),
+                self.title(other)
+            );
+            self.pair(span, message, &first, TWO_PLANS);
+            return;
+        }
         if other > index {
             let message = format!(
                 "{} names table {table}, which {} creates later",
@@ -252,49 +295,7 @@ impl Check<'_> {
             self.pair(span, message, &first, "move `create_table` up");
             return;
         }
-        let own_shape = match written.operation {
-            Operation::AddColumn(_)
-            | Operation::DropColumn(_)
-            | Operation::RenameColumn(_)
-            | Operation::ChangeType(_)
-            | Operation::SetNotNull(_)
-            | Operation::DropNotNull(_)
-            | Operation::SetDefault(_)
-            | Operation::DropDefault(_)
-            | Operation::SetComment(_) => true,
-            Operation::CreateTable(_)
-            | Operation::DropTable(_)
-            | Operation::AddIndex(_)
-            | Operation::DropIndex(_)
-            | Operation::AddCheck(_)
-            | Operation::AddUnique(_)
-            | Operation::AddForeignKey(_)
-            | Operation::DropConstraint(_)
-            | Operation::AddPrimaryKey(_)
-            | Operation::ReplaceIndex(_)
-            | Operation::RenameConstraint(_)
-            | Operation::ValidateConstraint(_)
-            | Operation::RenameIndex(_)
-            | Operation::SetStatistics(_)
-            | Operation::Analyze(_)
-            | Operation::SetTableOptions(_)
-            | Operation::SetReplicaIdentity(_)
-            | Operation::CreateSchema(_)
-            | Operation::CreateExtension(_)
-            | Operation::CreateEnum(_)
-            | Operation::AddEnumValue(_)
-            | Operation::RenameEnumValue(_)
-            | Operation::CreateView(_)
-            | Operation::ReplaceView(_)
-            | Operation::DropView(_)
-            | Operation::Grant(_)
-            | Operation::Reindex(_)
-            | Operation::WaitFor(_)
-            | Operation::Revoke(_)
-            | Operation::Backfill(_)
-            | Operation::Sql(_) => false,
-        };
-        if own_shape {
+        if matches!(used, TableUse::Shaped | TableUse::Renamed) {
             let message = format!(
                 "{} changes table {table}, which {} creates",
                 self.title(index),
@@ -308,102 +309,42 @@ impl Check<'_> {
     fn names(&mut self) {
         let mut relations: BTreeMap<TableName, Span> = BTreeMap::new();
         let mut constraints: BTreeMap<(TableName, String), Span> = BTreeMap::new();
-        for (_, written) in self.operations {
-            let schema = self.schema;
-            let named: Vec<Named<'_>> = match written.operation {
-                Operation::AddIndex(it) => {
-                    let table = it.table.resolve(schema);
-                    vec![(Some(TableName::new(table.schema, &it.name)), None, "name")]
-                }
-                Operation::ReplaceIndex(it) => {
-                    let table = it.table.resolve(schema);
-                    vec![(Some(TableName::new(table.schema, &it.name)), None, "name")]
-                }
-                Operation::AddPrimaryKey(it) => {
-                    let table = it.table.resolve(schema);
-                    let index = TableName::new(table.schema.clone(), &it.name);
-                    vec![(Some(index), Some((table, &it.name)), "name")]
-                }
-                Operation::DropIndex(it) => vec![(Some(it.name.resolve(schema)), None, "name")],
-                Operation::RenameIndex(it) => {
-                    let from = it.name.resolve(schema);
-                    let to = TableName::new(&from.schema, &it.to);
-                    vec![(Some(from), None, "name"), (Some(to), None, "to")]
-                }
-                Operation::CreateView(it) => vec![(Some(it.name.resolve(schema)), None, "name")],
-                Operation::ReplaceView(it) => vec![(Some(it.name.resolve(schema)), None, "name")],
-                Operation::DropView(it) => vec![(Some(it.name.resolve(schema)), None, "name")],
-                Operation::CreateEnum(it) => vec![(Some(it.name.resolve(schema)), None, "name")],
-                Operation::AddUnique(it) => {
-                    let table = it.table.resolve(schema);
-                    let index = TableName::new(table.schema.clone(), &it.name);
-                    vec![(Some(index), Some((table, &it.name)), "name")]
-                }
-                Operation::AddCheck(it) => {
-                    vec![(None, Some((it.table.resolve(schema), &it.name)), "name")]
-                }
-                Operation::AddForeignKey(it) => {
-                    vec![(None, Some((it.table.resolve(schema), &it.name)), "name")]
-                }
-                Operation::DropConstraint(it) => {
-                    vec![(None, Some((it.table.resolve(schema), &it.name)), "name")]
-                }
-                Operation::ValidateConstraint(it) => {
-                    vec![(None, Some((it.table.resolve(schema), &it.name)), "name")]
-                }
-                Operation::RenameConstraint(it) => {
-                    let table = it.table.resolve(schema);
-                    vec![
-                        (None, Some((table.clone(), &it.from)), "from"),
-                        (None, Some((table, &it.to)), "to"),
-                    ]
-                }
-                _ => Vec::new(),
-            };
-            for (relation, constraint, key) in named {
-                let span = written.span(&[key]);
-                self.name(
-                    &span,
-                    relation,
-                    constraint,
-                    &mut relations,
-                    &mut constraints,
-                );
-            }
+        let named: Vec<Named> = self
+            .named
+            .iter_mut()
+            .flat_map(|named| std::mem::take(&mut named.names))
+            .collect();
+        for name in named {
+            self.name(name, &mut relations, &mut constraints);
         }
     }
 
     /// One use of a name, against those before it.
     fn name(
         &mut self,
-        span: &Span,
-        relation: Option<TableName>,
-        constraint: Option<(TableName, &String)>,
+        named: Named,
         relations: &mut BTreeMap<TableName, Span>,
         constraints: &mut BTreeMap<(TableName, String), Span>,
     ) {
-        let constraint_first = constraint.and_then(|(table, name)| {
-            let key = (table, name.clone());
+        let Named {
+            relation,
+            constraint,
+            span,
+        } = named;
+        let constraint_first = constraint.and_then(|key| {
+            let message = format!("constraint `{}` of {} is named twice", key.1, key.0);
             let first = constraints.get(&key).cloned();
-            constraints
-                .entry(key.clone())
-                .or_insert_with(|| span.clone());
-            first.map(|first| {
-                (
-                    format!("constraint `{}` of {} is named twice", key.1, key.0),
-                    first,
-                )
-            })
+            constraints.entry(key).or_insert_with(|| span.clone());
+            first.map(|first| (message, first))
         });
         let relation_first = relation.and_then(|relation| {
+            let message = format!("relation {relation} is named twice");
             let first = relations.get(&relation).cloned();
-            relations
-                .entry(relation.clone())
-                .or_insert_with(|| span.clone());
-            first.map(|first| (format!("relation {relation} is named twice"), first))
+            relations.entry(relation).or_insert_with(|| span.clone());
+            first.map(|first| (message, first))
         });
         if let Some((message, first)) = constraint_first.or(relation_first) {
-            self.pair(span, message, &first, "give each a name of its own; to replace one, add the new one first and drop the old one in a later plan");
+            self.pair(&span, message, &first, "give each a name of its own; to replace one, add the new one first and drop the old one in a later plan");
         }
     }
 }

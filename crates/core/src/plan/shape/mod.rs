@@ -21,6 +21,7 @@ use serde_json::{Map, Value};
 use super::diagnostic::{Diagnostic, SourceText, similar};
 use super::formats;
 use super::node::{Key, Kind, Node, Style};
+use crate::ops::ELSEWHERE;
 use place::Presence;
 use wording::{first_sentence, has_type, one_of, required_keys, suggest, tag_of};
 
@@ -391,6 +392,17 @@ impl<'a> Checker<'a> {
         let chosen = choices
             .iter()
             .find(|leaf| tag_of(leaf) == Some(key.text.as_str()));
+        let elsewhere = ELSEWHERE.iter().find(|known| known.word == key.text);
+        if let (None, Some(known)) = (chosen, elsewhere) {
+            let finding = self
+                .source
+                .finding(&key.span, known.message)
+                .expected("no operation of this name")
+                .help(known.instead)
+                .note(known.reason);
+            self.findings.push(finding);
+            return None;
+        }
         let Some(chosen) = chosen else {
             let finding = self
                 .source

@@ -9,7 +9,7 @@
 use crate::catalog::ConstraintKind;
 use crate::name::TableName;
 use crate::object::{Object, ObjectChange, RelationKind, TableSetting};
-use crate::step::{Action, Change, Concurrent, LockMode, Sync};
+use crate::step::{Action, BackfillWork, Change, Concurrent, LockMode, Mapping, Rule, Sync};
 
 /// The locks of a change, strongest per table, in the order in which they
 /// should be taken.
@@ -63,17 +63,27 @@ pub fn locks(change: &Change) -> Vec<(TableName, LockMode)> {
         Change::GrantColumn { table, .. } => vec![(table.clone(), LockMode::AccessShare)],
         Change::SetTable { table, setting } => {
             let mode = match setting {
-                TableSetting::Statistics { .. } | TableSetting::Options { .. } => {
+                TableSetting::Statistics { .. }
+                | TableSetting::Options { .. }
+                | TableSetting::ClusterOn { .. } => ShareUpdateExclusive,
+                TableSetting::Column { clause, .. }
+                    if clause.starts_with("SET STATISTICS") || clause.starts_with("SET (") =>
+                {
                     ShareUpdateExclusive
                 }
-                TableSetting::ReplicaIdentity { .. } | TableSetting::RenameConstraint { .. } => {
-                    AccessExclusive
-                }
+                TableSetting::Column { .. }
+                | TableSetting::ReplicaIdentity { .. }
+                | TableSetting::Rename { .. }
+                | TableSetting::RenameConstraint { .. }
+                | TableSetting::Identity { .. }
+                | TableSetting::Storage { .. }
+                | TableSetting::Compression { .. } => AccessExclusive,
             };
             vec![(table.clone(), mode)]
         }
         Change::Object { what } => object_locks(what),
         Change::DropSync { sync } => sync_tables(sync, AccessExclusive),
+        Change::OnPartition { what, .. } => locks(what),
     }
 }
 
@@ -93,11 +103,24 @@ fn object_locks(change: &ObjectChange) -> Vec<(TableName, LockMode)> {
             | Object::Role { .. }
             | Object::Type { .. } => Vec::new(),
         },
+        ObjectChange::IndexOverPartitions { table, .. } => vec![(table.clone(), LockMode::Share)],
+        ObjectChange::DropIndexOverPartitions { table, .. } => {
+            vec![(table.clone(), LockMode::AccessExclusive)]
+        }
         // Only the index itself is locked.
-        ObjectChange::RenameIndex { .. } => Vec::new(),
+        ObjectChange::RenameIndex { .. }
+        | ObjectChange::RenameIndexColumn { .. }
+        | ObjectChange::IndexStatistics { .. } => Vec::new(),
+        ObjectChange::Rehang { locks, .. } => locks.clone(),
+        ObjectChange::MoveIdentity { table, .. } => {
+            vec![(table.clone(), LockMode::AccessExclusive)]
+        }
+        // As GRANT.
+        ObjectChange::HandOver { table, .. } => vec![(table.clone(), LockMode::AccessShare)],
         ObjectChange::CreateSchema { .. }
         | ObjectChange::DropSchema { .. }
         | ObjectChange::CreateEnum { .. }
+        | ObjectChange::RenameType { .. }
         | ObjectChange::DropType { .. }
         | ObjectChange::AddEnumValue { .. }
         | ObjectChange::RenameEnumValue { .. } => Vec::new(),
@@ -106,6 +129,8 @@ fn object_locks(change: &ObjectChange) -> Vec<(TableName, LockMode)> {
             true => vec![(name.clone(), LockMode::AccessExclusive)],
             false => Vec::new(),
         },
+        // On the view, in the transaction that makes it.
+        ObjectChange::WriteThrough { .. } | ObjectChange::DropWriteThrough { .. } => Vec::new(),
         ObjectChange::DropView { name } => vec![(name.clone(), LockMode::AccessExclusive)],
         // Since 18; before, GRANT locks no table.
         ObjectChange::Grant { on, .. } | ObjectChange::Revoke { on, .. } => match on {
@@ -133,12 +158,22 @@ pub fn recurses(change: &Change) -> bool {
         | Change::DropConstraint { .. }
         | Change::DropSync { .. } => true,
         Change::SetTable { setting, .. } => match setting {
-            TableSetting::Statistics { .. } => true,
+            TableSetting::Statistics { .. } | TableSetting::Storage { .. } => true,
+            TableSetting::Column { clause, .. } => !clause.starts_with("SET COMPRESSION"),
+            TableSetting::Rename { tree, .. } => *tree,
             TableSetting::RenameConstraint { inherited, .. } => *inherited,
-            TableSetting::Options { .. } | TableSetting::ReplicaIdentity { .. } => false,
+            TableSetting::Options { .. }
+            | TableSetting::ClusterOn { .. }
+            | TableSetting::ReplicaIdentity { .. }
+            | TableSetting::Identity { .. }
+            | TableSetting::Compression { .. } => false,
         },
-        Change::Object { .. }
-        | Change::CreateTable { .. }
+        Change::Object { what } => matches!(
+            what,
+            ObjectChange::IndexOverPartitions { .. } | ObjectChange::DropIndexOverPartitions { .. }
+        ),
+        Change::OnPartition { what, .. } => recurses(what),
+        Change::CreateTable { .. }
         | Change::CommentOnColumn { .. }
         | Change::GrantColumn { .. } => false,
     }
@@ -149,27 +184,54 @@ pub fn recurses(change: &Change) -> bool {
 pub fn action_locks(action: &Action) -> Vec<(TableName, LockMode)> {
     let all = match action {
         Action::Ddl(ddl) => ddl.changes.iter().flat_map(locks).collect(),
-        Action::Concurrent(
-            Concurrent::CreateIndex { table, .. }
-            | Concurrent::DropIndex { table, .. }
-            | Concurrent::Reindex { table, .. }
-            | Concurrent::Analyze { table },
-        ) => vec![(table.clone(), LockMode::ShareUpdateExclusive)],
-        Action::Concurrent(Concurrent::Validate {
+        Action::Concurrent(statement) => concurrent_locks(statement),
+        Action::Sync(sync) => sync_tables(sync, LockMode::ShareRowExclusive),
+        Action::Backfill(backfill) => {
+            let mut locks = vec![(backfill.table.clone(), LockMode::RowExclusive)];
+            if let BackfillWork::Mappings { mappings } = &backfill.work {
+                locks.extend(twins(mappings, LockMode::RowExclusive));
+            }
+            locks
+        }
+        // A row that can be repaired beyond doubt is repaired.
+        Action::Verify(verify) => std::iter::once((verify.table.clone(), LockMode::RowExclusive))
+            .chain(twins(&verify.mappings, LockMode::AccessShare))
+            .collect(),
+        Action::Sql(_) | Action::Wait(_) => Vec::new(),
+    };
+    strongest(all)
+}
+
+/// Tables with equal rows, which are written or read along with the first.
+fn twins(mappings: &[Mapping], mode: LockMode) -> impl Iterator<Item = (TableName, LockMode)> {
+    mappings
+        .iter()
+        .filter_map(move |mapping| match &mapping.rule {
+            Rule::Copied { twin, .. } => Some((twin.table.clone(), mode)),
+            Rule::Pair { .. } | Rule::Fill { .. } | Rule::Derived { .. } | Rule::Omitted { .. } => {
+                None
+            }
+        })
+}
+
+fn concurrent_locks(statement: &Concurrent) -> Vec<(TableName, LockMode)> {
+    match statement {
+        Concurrent::CreateIndex { table, .. }
+        | Concurrent::DropIndex { table, .. }
+        | Concurrent::Reindex { table, .. }
+        | Concurrent::Analyze { table } => {
+            vec![(table.clone(), LockMode::ShareUpdateExclusive)]
+        }
+        Concurrent::Validate {
             table, referenced, ..
-        }) => both(
+        } => both(
             table,
             LockMode::ShareUpdateExclusive,
             referenced.as_ref(),
             LockMode::RowShare,
         ),
-        Action::Sync(sync) => sync_tables(sync, LockMode::ShareRowExclusive),
-        Action::Backfill(backfill) => vec![(backfill.table.clone(), LockMode::RowExclusive)],
-        // A row that can be repaired beyond doubt is repaired.
-        Action::Verify(verify) => vec![(verify.table.clone(), LockMode::RowExclusive)],
-        Action::Sql(_) | Action::Wait(_) => Vec::new(),
-    };
-    strongest(all)
+        Concurrent::OnPartition { statement, .. } => concurrent_locks(statement),
+    }
 }
 
 fn both(

@@ -24,8 +24,8 @@
 
 use super::image::{assigned, cast, differs, same, values, without_modifiers};
 use crate::expr::{Expr, Volatility};
-use crate::sql::quote::{quote_ident, quote_literal};
-use crate::step::{MappedColumn, Mapping, Rule};
+use crate::sql::quote::{quote_ident, quote_literal, quote_table};
+use crate::step::{MappedColumn, Mapping, Rule, Twin};
 
 /// The condition that no row meets.
 const NEVER: &str = "false";
@@ -114,7 +114,10 @@ pub fn not_given(columns: &[MappedColumn], row: &str) -> String {
 /// The expressions that compute the new columns; empty for a dropped column.
 pub fn ups(mapping: &Mapping) -> &[Expr] {
     match &mapping.rule {
-        Rule::Pair { up, .. } | Rule::Fill { up } | Rule::Derived { up } => up,
+        Rule::Pair { up, .. }
+        | Rule::Fill { up }
+        | Rule::Derived { up }
+        | Rule::Copied { up, .. } => up,
         Rule::Omitted { .. } => &[],
     }
 }
@@ -123,7 +126,7 @@ pub fn ups(mapping: &Mapping) -> &[Expr] {
 pub fn downs(mapping: &Mapping) -> &[Expr] {
     match &mapping.rule {
         Rule::Pair { down, .. } | Rule::Omitted { down } => down,
-        Rule::Fill { .. } | Rule::Derived { .. } => &[],
+        Rule::Fill { .. } | Rule::Derived { .. } | Rule::Copied { .. } => &[],
     }
 }
 
@@ -152,6 +155,7 @@ pub fn differs_from_up(mapping: &Mapping, row: &str) -> String {
 ///   cannot express is no contradiction.
 /// - `Fill`: not [`unfilled`]; the writer's own value is as good as a computed one.
 /// - `Derived`: `new = up(old)`.
+/// - `Copied`: the same; whether the twin is there, only [`mismatch`] asks.
 /// - `Omitted`: always.
 pub fn in_step(mapping: &Mapping, row: &str) -> String {
     match &mapping.rule {
@@ -164,7 +168,7 @@ pub fn in_step(mapping: &Mapping, row: &str) -> String {
             ),
         ]),
         Rule::Fill { .. } => format!("NOT ({})", unfilled(mapping, row)),
-        Rule::Derived { .. } => equals_up(mapping, row),
+        Rule::Derived { .. } | Rule::Copied { .. } => equals_up(mapping, row),
         Rule::Omitted { .. } => "true".to_owned(),
     }
 }
@@ -191,7 +195,7 @@ pub fn unfilled(mapping: &Mapping, row: &str) -> String {
 pub fn needs_fill(mapping: &Mapping, row: &str) -> String {
     match &mapping.rule {
         Rule::Pair { .. } | Rule::Fill { .. } => unfilled(mapping, row),
-        Rule::Derived { .. } => differs_from_up(mapping, row),
+        Rule::Derived { .. } | Rule::Copied { .. } => differs_from_up(mapping, row),
         Rule::Omitted { .. } => NEVER.to_owned(),
     }
 }
@@ -209,6 +213,8 @@ pub fn any_may_need_fill(mappings: &[Mapping], row: &str) -> String {
             .iter()
             .map(|mapping| match &mapping.rule {
                 Rule::Pair { .. } | Rule::Fill { .. } => all_null(&mapping.new, row),
+                // Only what sets the mark fills it, and it sets it for ever.
+                Rule::Copied { .. } => any_null(&mapping.new, row),
                 Rule::Derived { .. } => "true".to_owned(),
                 Rule::Omitted { .. } => NEVER.to_owned(),
             })
@@ -278,7 +284,7 @@ impl Way<'_> {
     /// and a derived column that is in step is given what it holds.
     fn alone(&self, row: &str) -> String {
         match &self.mapping.rule {
-            Rule::Derived { .. } => self.value(row),
+            Rule::Derived { .. } | Rule::Copied { .. } => self.value(row),
             Rule::Pair { .. } | Rule::Fill { .. } | Rule::Omitted { .. } => {
                 let empty = all_null(&self.mapping.new, row);
                 choice(
@@ -299,6 +305,37 @@ fn choice(ways: impl Iterator<Item = (String, String)>, row: &str, name: &str) -
     format!("CASE {whens}ELSE {} END", column(row, name))
 }
 
+/// No row of the other table has the same key and the same values, by image.
+/// Never NULL.
+///
+/// `OFFSET 0` keeps the planner from making a join of it: one that reads the
+/// other table as a whole, for each chunk anew, looks cheap where the scans that
+/// find single rows are turned off. So each row is looked up by its key.
+fn alone(twin: &Twin, row: &str) -> String {
+    let all: Vec<MappedColumn> = twin.key.iter().chain(&twin.columns).cloned().collect();
+    format!(
+        "NOT EXISTS (SELECT FROM ONLY {} AS {TWIN} WHERE {} AND {} OFFSET 0)",
+        quote_table(&twin.table),
+        same_key(&twin.key, TWIN, row),
+        same(&all, &values(&all, TWIN), &values(&all, row)),
+    )
+}
+
+/// The alias of the row of the other table.
+const TWIN: &str = "pontoon_twin";
+
+/// Two rows have the same key, as the key's own index finds it.
+pub(super) fn same_key(key: &[MappedColumn], left: &str, right: &str) -> String {
+    all_of(
+        key.iter()
+            .map(|c| {
+                let (left, right) = (column(left, &c.name), column(right, &c.name));
+                format!("{left} OPERATOR(pg_catalog.=) {right}")
+            })
+            .collect(),
+    )
+}
+
 /// A verify pass must report the row. Never NULL.
 pub fn mismatch(mapping: &Mapping, row: &str) -> String {
     let mut reasons = match &mapping.rule {
@@ -308,6 +345,7 @@ pub fn mismatch(mapping: &Mapping, row: &str) -> String {
         ],
         Rule::Fill { .. } => vec![unfilled(mapping, row)],
         Rule::Derived { .. } => vec![differs_from_up(mapping, row)],
+        Rule::Copied { twin, .. } => vec![differs_from_up(mapping, row), alone(twin, row)],
         Rule::Omitted { .. } => vec![],
     };
     if mapping.required {
@@ -318,7 +356,7 @@ pub fn mismatch(mapping: &Mapping, row: &str) -> String {
 
 /// The right value of a row that meets [`mismatch`] is beyond doubt, so a
 /// verify pass may write it with [`fill_set`]: the new columns are NULL and
-/// `up` is not, or the rule is `Derived`. A mismatch that is not repairable is
+/// `up` is not, or the rule is `Derived`, or the mark of `Copied` is missing. A mismatch that is not repairable is
 /// a *conflict*: shown by its key, and left alone.
 pub fn repairable(mapping: &Mapping, row: &str) -> String {
     needs_fill(mapping, row)

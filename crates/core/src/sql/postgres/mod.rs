@@ -40,23 +40,7 @@ fn action_texts(action: &Action, no: u32, run: &str) -> Vec<String> {
             .iter()
             .flat_map(|change| change::render(change, run))
             .collect(),
-        Action::Concurrent(Concurrent::CreateIndex { table, index }) => {
-            let build_name = change::build_name(run, no, 1);
-            vec![
-                change::create_index_concurrently(table, index, &build_name),
-                change::rename_index(&table.schema, &build_name, &index.name),
-            ]
-        }
-        Action::Concurrent(Concurrent::DropIndex { table, name }) => {
-            vec![change::drop_index_concurrently(table, name)]
-        }
-        Action::Concurrent(Concurrent::Validate { table, name, .. }) => {
-            vec![change::validate_constraint(table, name)]
-        }
-        Action::Concurrent(Concurrent::Reindex { table, name }) => {
-            vec![change::reindex_concurrently(table, name)]
-        }
-        Action::Concurrent(Concurrent::Analyze { table }) => vec![change::analyze(table)],
+        Action::Concurrent(statement) => concurrent_texts(statement, no, run),
         Action::Sync(table_sync) => {
             sync::install(table_sync, &sync::artifact(run, &table_sync.table))
         }
@@ -64,6 +48,25 @@ fn action_texts(action: &Action, no: u32, run: &str) -> Vec<String> {
         Action::Verify(verify) => vec![verify_text(verify)],
         Action::Sql(sql) => vec![sql.text.clone()],
         Action::Wait(wait) => vec![wait.query.trim().to_owned()],
+    }
+}
+
+fn concurrent_texts(statement: &Concurrent, no: u32, run: &str) -> Vec<String> {
+    match statement {
+        Concurrent::CreateIndex { table, index } => {
+            let build_name = change::build_name(run, no, 1);
+            vec![
+                change::create_index_concurrently(table, index, &build_name),
+                change::rename_index(&table.schema, &build_name, &index.name),
+            ]
+        }
+        Concurrent::DropIndex { table, name } => {
+            vec![change::drop_index_concurrently(table, name)]
+        }
+        Concurrent::Validate { table, name, .. } => vec![change::validate_constraint(table, name)],
+        Concurrent::Reindex { table, name } => vec![change::reindex_concurrently(table, name)],
+        Concurrent::Analyze { table } => vec![change::analyze(table)],
+        Concurrent::OnPartition { statement, .. } => concurrent_texts(statement, no, run),
     }
 }
 

@@ -22,6 +22,7 @@ mod guard;
 pub mod introspect;
 mod lookout;
 mod ranges;
+mod routines;
 mod session;
 mod signals;
 mod sqlstate;
@@ -81,6 +82,10 @@ struct Pools {
 }
 
 /// Connections for our own tables, and for batches; opened on demand.
+/// After how many milliseconds the first of all roles of this database looks
+/// for a deadlock, as SQL: `deadlock_timeout` as it is set for any of them.
+const DEADLOCK_MS: &str = include_str!("deadlock_ms.sql");
+
 const CONTROL_CONNECTIONS: usize = 8;
 const BATCH_CONNECTIONS: usize = 16;
 

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 use super::connect;
+use super::routines::Routines;
 use super::sqlstate::classify;
 use crate::db::{DbError, ErrorKind};
 
@@ -25,6 +26,15 @@ SET LOCAL lock_timeout = '10s';
 enum Connection {
     Pooled(connect::Pooled),
     Own(connect::Connection),
+}
+
+impl Connection {
+    fn inner(&self) -> &connect::Connection {
+        match self {
+            Self::Pooled(object) => object,
+            Self::Own(connection) => connection,
+        }
+    }
 }
 
 /// A connection between transactions.
@@ -46,6 +56,18 @@ impl Session {
             connection: Some(Connection::Own(connection)),
             clean: AtomicBool::new(true),
         }
+    }
+
+    fn connection(&self) -> &connect::Connection {
+        self.connection
+            .as_ref()
+            .expect("the connection is only taken when the session is dropped")
+            .inner()
+    }
+
+    /// Blocks that the session keeps.
+    pub(super) fn routines(&self) -> &Routines {
+        self.connection().routines()
     }
 
     /// A handle that cancels what it is doing, for a connection of its own.
@@ -132,14 +154,7 @@ impl Deref for Session {
     type Target = Client;
 
     fn deref(&self) -> &Client {
-        match self
-            .connection
-            .as_ref()
-            .expect("the connection is only taken when the session is dropped")
-        {
-            Connection::Pooled(object) => object,
-            Connection::Own(client) => client,
-        }
+        self.connection()
     }
 }
 
@@ -148,7 +163,7 @@ impl Drop for Session {
         let clean = *self.clean.get_mut();
         match self.connection.take() {
             Some(Connection::Pooled(object)) if !clean => {
-                drop(deadpool_postgres::Object::take(object));
+                drop(deadpool::managed::Object::take(object));
             }
             other => drop(other),
         }

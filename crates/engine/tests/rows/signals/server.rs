@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use pontoon_engine::db::{Company, Database, Sampler};
 use pontoon_sandbox::{Server, ServerSpec};
+use uuid::Uuid;
 
 use super::{readings, until, value, within};
 use crate::support::{Bed, filling, hold, lower_name, postgres, request};
@@ -83,16 +84,10 @@ async fn sessions_and_transactions_of_others_are_seen_or_unknown() {
     let mut sampler = pg.sampler(run);
     let client = server.client("app").await.expect("a client");
     client
-        .batch_execute(
-            "CREATE TABLE t (id int);
-             CREATE ROLE poor LOGIN;
-             GRANT USAGE ON SCHEMA pontoon TO poor;
-             GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA pontoon TO poor",
-        )
+        .batch_execute("CREATE TABLE t (id int)")
         .await
-        .expect("a role");
-    let poor = postgres(&server.url_as("poor", "app"));
-    let mut poor = poor.sampler(run);
+        .expect("a table");
+    let mut poor = sampler_of_the_poor(&server, run).await;
 
     // Nothing is open: that is 0, also for who may not see much.
     assert_eq!(readings(&mut sampler, "oldest_transaction", "on").await, []);
@@ -154,18 +149,7 @@ async fn who_else_is_at_work_is_seen_or_hidden() {
     pg.init(None).await.expect("init");
     let run = hold(&pg, Vec::new()).await.run;
     let mut sampler = pg.sampler(run);
-    let admin = server.client("app").await.expect("a client");
-    admin
-        .batch_execute(
-            "CREATE ROLE poor LOGIN;
-             GRANT USAGE ON SCHEMA pontoon TO poor;
-             GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA pontoon TO poor",
-        )
-        .await
-        .expect("a role");
-    let poor = postgres(&server.url_as("poor", "app"));
-    let mut poor = poor.sampler(run);
-    drop(admin);
+    let mut poor = sampler_of_the_poor(&server, run).await;
     // The run's own sessions are nobody, and neither are other runs'.
     until_company(&mut sampler, Company::Sessions(0)).await;
     until_company(&mut poor, Company::Sessions(0)).await;
@@ -190,6 +174,20 @@ async fn who_else_is_at_work_is_seen_or_hidden() {
         Company::Sessions(1)
     );
     busy.await.expect("no panic").expect("slept");
+}
+
+/// A sampler whose role may do what a run needs, and see nothing of others.
+async fn sampler_of_the_poor(server: &Server, run: Uuid) -> impl Sampler + use<> {
+    let client = server.client("app").await.expect("a client");
+    client
+        .batch_execute(
+            "CREATE ROLE poor LOGIN;
+             GRANT USAGE ON SCHEMA pontoon TO poor;
+             GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA pontoon TO poor",
+        )
+        .await
+        .expect("a role");
+    postgres(&server.url_as("poor", "app")).sampler(run)
 }
 
 async fn until_company(sampler: &mut impl Sampler, wanted: Company) {

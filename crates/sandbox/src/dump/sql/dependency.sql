@@ -6,6 +6,9 @@ WITH edge AS (
          pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid) AS needs, d.deptype
   FROM pg_depend d
   WHERE d.objid >= 16384
+    -- What a session has kept for itself goes when the session does, not when its client is told.
+    AND NOT EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+                    WHERE d.classid = 'pg_proc'::regclass AND p.oid = d.objid AND n.nspname ~ '^pg_temp_')
 )
 SELECT regexp_replace(format('dependency of %s on %s (%s)', object, needs, deptype),
                       '(pg_toast_|RI_ConstraintTrigger_[ac]_)[0-9]+', '\1N', 'g')

@@ -2,10 +2,14 @@
 //!
 //! `IF EXISTS` and `IF NOT EXISTS` are never written: a statement that finds
 //! something else than expected must fail, not pass in silence. CASCADE is
-//! never written either.
+//! never written either. A partition alone may be gone: statements on one ask
+//! first whether it is one still.
 
 pub mod object;
 mod table;
+mod write_through;
+
+pub use write_through::query as view_query;
 
 use super::sync;
 use crate::catalog::{
@@ -13,8 +17,11 @@ use crate::catalog::{
     ReferentialAction,
 };
 use crate::name::TableName;
-use crate::sql::quote::{quote_ident, quote_list, quote_literal, quote_qualified, quote_table};
-use crate::step::Change;
+use crate::object::ObjectChange;
+use crate::sql::quote::{
+    dollar_quote, quote_ident, quote_list, quote_literal, quote_qualified, quote_table,
+};
+use crate::step::{Change, Partition};
 
 /// The statements of a change, in their order. `run` is as in
 /// [`texts`](super::texts).
@@ -89,9 +96,50 @@ pub fn render(change: &Change, run: &str) -> Vec<String> {
             grant,
         } => vec![grant_text(table, Some(column), grant)],
         Change::SetTable { table, setting } => object::set_table(table, setting),
+        Change::Object {
+            what: ObjectChange::WriteThrough { through },
+        } => write_through::install(through, run),
+        Change::Object {
+            what: ObjectChange::DropWriteThrough { view },
+        } => write_through::drop(view, run),
         Change::Object { what } => object::render(what),
         Change::DropSync { sync } => sync::drop(sync, &sync::artifact(run, &sync.table)),
+        Change::OnPartition { partition, what } => {
+            let statements = render(what, run).into_iter();
+            statements
+                .map(|statement| while_partition(partition, &statement))
+                .collect()
+        }
     }
+}
+
+/// The condition that a table is a partition, and not about to be detached.
+pub fn is_partition(partition: &Partition) -> String {
+    let relation = |name| quote_literal(&quote_table(name));
+    format!(
+        "EXISTS (SELECT FROM pg_catalog.pg_inherits
+        WHERE inhrelid = pg_catalog.to_regclass({})
+          AND inhparent = pg_catalog.to_regclass({}) AND NOT inhdetachpending)",
+        relation(&partition.table),
+        relation(&partition.of)
+    )
+}
+
+/// The statement where the table is a partition still, and nothing elsewhere;
+/// nor where what it names is missing, for the table may have been dropped and
+/// made again: what is done for the whole table does it there, too.
+fn while_partition(partition: &Partition, statement: &str) -> String {
+    let block = format!(
+        "BEGIN
+    IF {} THEN
+        {statement};
+    END IF;
+EXCEPTION WHEN undefined_object OR undefined_table THEN
+    NULL;
+END",
+        is_partition(partition)
+    );
+    format!("DO {}", dollar_quote("partition", &block))
 }
 
 /// The name under which an index is built, before it is renamed under the
@@ -105,8 +153,8 @@ pub fn create_index_concurrently(table: &TableName, index: &Index, build_name: &
     index_text(table, index, build_name, "INDEX CONCURRENTLY")
 }
 
-/// The index in the transaction that creates its table.
-fn create_index(table: &TableName, index: &Index) -> String {
+/// The index in the transaction that creates its table, which nobody else sees.
+pub fn create_index(table: &TableName, index: &Index) -> String {
     index_text(table, index, &index.name, "INDEX")
 }
 
@@ -226,6 +274,9 @@ fn constraint_definition(constraint: &Constraint, using_index: Option<&str>) -> 
         ),
     };
     let mut text = match &constraint.kind {
+        ConstraintKind::Check { expression, .. } if constraint.no_inherit() => {
+            format!("CHECK ({expression}) NO INHERIT")
+        }
         ConstraintKind::Check { expression, .. } => format!("CHECK ({expression})"),
         ConstraintKind::Unique { columns } => key("UNIQUE", columns),
         ConstraintKind::PrimaryKey { columns } => key("PRIMARY KEY", columns),
@@ -303,6 +354,23 @@ fn index_text(table: &TableName, index: &Index, name: &str, what: &str) -> Strin
     }
     if index.nulls_not_distinct {
         text.push_str(" NULLS NOT DISTINCT");
+    }
+    if !index.settings.options.is_empty() {
+        let options: Vec<String> = index
+            .settings
+            .options
+            .iter()
+            .map(|text| match text.split_once('=') {
+                Some((name, value)) => {
+                    format!("{} = {}", object::option(name), quote_literal(value))
+                }
+                None => object::option(text),
+            })
+            .collect();
+        text.push_str(&format!(" WITH ({})", options.join(", ")));
+    }
+    if let Some(tablespace) = &index.settings.tablespace {
+        text.push_str(&format!(" TABLESPACE {}", quote_ident(tablespace)));
     }
     if let Some(predicate) = &index.predicate {
         text.push_str(&format!(" WHERE ({predicate})"));

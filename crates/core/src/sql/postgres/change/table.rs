@@ -1,6 +1,6 @@
 //! A whole table as statements for one transaction.
 
-use super::object::replica_identity;
+use super::object::{replica_identity, without_default_rights};
 use super::{
     column_definition, comment_on_column, constraint_definition, create_index, grant_text,
 };
@@ -10,11 +10,16 @@ use crate::sql::quote::{quote_ident, quote_list, quote_literal, quote_table};
 /// `CREATE TABLE` and everything that a [`Table`] says of itself: columns,
 /// constraints, indexes, settings, comments, grants, row security, replica
 /// identity. Policies, triggers and publications are named in a catalog but
-/// not defined there; a plan cannot ask for them.
+/// not defined there; a plan cannot ask for them. With an owner it has the rights
+/// that follow and no others, whatever ALTER DEFAULT PRIVILEGES says.
 pub(super) fn create(table: &Table) -> Vec<String> {
     let name = quote_table(&table.name);
     let mut statements = vec![create_statement(table)];
     let alter = |action: &str| format!("ALTER TABLE {name} {action}");
+    if !table.owner.is_empty() {
+        statements.push(alter(&format!("OWNER TO {}", quote_ident(&table.owner))));
+        statements.push(without_default_rights(&table.name));
+    }
     for column in &table.columns {
         for setting in &column.settings {
             let column = quote_ident(&column.def.name);

@@ -70,6 +70,7 @@ fn index() -> Index {
         valid: true,
         constraint: None,
         definition: String::new(),
+        settings: Default::default(),
     }
 }
 
@@ -188,12 +189,49 @@ fn every_change_as_statements() {
             column: "a".into(),
             target: -1,
         }),
+        set(TableSetting::Identity {
+            column: "a".into(),
+            identity: crate::catalog::Identity::Always,
+            takes_over: Some(crate::object::TakenOver {
+                name: TableName::new("public", "users_a_seq"),
+                aside: "_pontoon_1_sequence".into(),
+                counts: crate::object::Counting {
+                    start: 1,
+                    increment: 5,
+                    min: 1,
+                    max: 2_147_483_647,
+                    cache: 3,
+                    cycle: true,
+                },
+                comment: Some("counts".into()),
+                grants: vec![Grant {
+                    grantee: None,
+                    privilege: "USAGE".into(),
+                    grantable: false,
+                }],
+            }),
+            start: Some(7),
+            above: true,
+        }),
+        set(TableSetting::Storage {
+            column: "a".into(),
+            storage: crate::object::ColumnStorage::External,
+            type_default: crate::object::ColumnStorage::Extended,
+        }),
+        set(TableSetting::Compression {
+            column: "a".into(),
+            method: None,
+        }),
         set(TableSetting::Options {
             set: vec![
                 ("fillfactor".into(), "70".into()),
                 ("toast.autovacuum_enabled".into(), "it's".into()),
             ],
             reset: vec!["parallel_workers".into()],
+        }),
+        set(TableSetting::Rename {
+            to: "B \"b\"".into(),
+            tree: true,
         }),
         set(TableSetting::RenameConstraint {
             from: "a".into(),
@@ -239,6 +277,7 @@ fn a_whole_table() {
         def,
         position: 1,
         not_null_domain: false,
+        type_default: false,
         settings: vec![],
         grants: vec![],
         dependents: vec![],
@@ -255,6 +294,7 @@ fn a_whole_table() {
         name: users(),
         oid: 0,
         kind: TableKind::Ordinary,
+        unlogged: false,
         owner: String::new(),
         owned_by_us: true,
         columns: vec![in_table(id), tenant, in_table(column("customer", "bigint"))],

@@ -131,8 +131,10 @@ fn out_of_step(sync: &Sync, mapping: &Mapping) -> String {
     let in_when = sync.conditions == Conditions::InWhen && !reads_settings(mapping);
     match &mapping.rule {
         Rule::Pair { .. } if in_when => format!("NOT {}", in_step(mapping, "NEW")),
-        Rule::Derived { .. } if in_when => differs_from_up(mapping, "NEW"),
-        Rule::Pair { .. } | Rule::Derived { .. } => changed(&mapping.new, "NEW", "OLD"),
+        Rule::Derived { .. } | Rule::Copied { .. } if in_when => differs_from_up(mapping, "NEW"),
+        Rule::Pair { .. } | Rule::Derived { .. } | Rule::Copied { .. } => {
+            changed(&mapping.new, "NEW", "OLD")
+        }
         Rule::Fill { .. } | Rule::Omitted { .. } => "false".to_owned(),
     }
 }
@@ -141,7 +143,7 @@ fn out_of_step(sync: &Sync, mapping: &Mapping) -> String {
 fn empty(mapping: &Mapping) -> String {
     match &mapping.rule {
         Rule::Pair { .. } | Rule::Fill { .. } => all_null(&mapping.new, "NEW"),
-        Rule::Derived { .. } => any_null(&mapping.new, "NEW"),
+        Rule::Derived { .. } | Rule::Copied { .. } => any_null(&mapping.new, "NEW"),
         Rule::Omitted { .. } => "false".to_owned(),
     }
 }

@@ -100,7 +100,7 @@ fn mappings(body: &mut Body, sync: &Sync, artifact: &str, looping: bool) {
                 writer.pair(body, sync, artifact, *on_conflict);
             }
             Rule::Fill { .. } => writer.fill(body),
-            Rule::Derived { .. } => writer.derived(body),
+            Rule::Derived { .. } | Rule::Copied { .. } => writer.derived(body),
             Rule::Omitted { .. } => writer.omitted(body),
         }
     }
@@ -133,6 +133,9 @@ fn headline(mapping: &Mapping) -> String {
         Rule::Fill { .. } if mapping.old.is_empty() => format!("{new} is filled where it is NULL."),
         Rule::Fill { .. } => {
             format!("{new} follows {old}, unless the writer gives it a value.")
+        }
+        Rule::Copied { twin, .. } => {
+            format!("{new} says that the row has a copy in {}.", twin.table)
         }
         Rule::Derived { .. } if mapping.old.is_empty() => format!("{new} is always computed."),
         Rule::Derived { .. } => format!("{new} is always computed from {old}."),

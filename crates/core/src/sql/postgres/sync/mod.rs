@@ -8,6 +8,8 @@
 //! - `~~pontoon_<artifact>_i` and `_u`: the same behind the application's
 //!   triggers; they heal what those changed. Only where the application has
 //!   BEFORE ROW triggers on the table.
+//! - `pontoon."<artifact>_copy<n>"()` and `!pontoon_<artifact>_c…`: what copies
+//!   rows to another table, see [`mod@copying`].
 //! - `pontoon."<artifact>_seen"`: a sequence whose last value is the time of
 //!   the last write of an old version, in milliseconds since 1970-01-01 UTC;
 //!   never called when there was none. Written at most once a second.
@@ -62,6 +64,7 @@
 //! the writer when it fires, and nobody else shall attach a SECURITY DEFINER
 //! function of ours to a table with types of his own.
 
+mod copying;
 mod firing;
 mod function;
 
@@ -138,6 +141,9 @@ pub fn conflicts_sequence(artifact: &str) -> String {
 pub fn trigger_names(sync: &Sync, artifact: &str) -> Vec<String> {
     triggers(sync)
         .map(|(place, write, _)| trigger_name(artifact, place, write))
+        .chain(
+            copying::all(sync, artifact).flat_map(|copying| copying.triggers().collect::<Vec<_>>()),
+        )
         .collect()
 }
 
@@ -187,6 +193,9 @@ pub fn install(sync: &Sync, artifact: &str) -> Vec<String> {
             quote_literal(&format!("Pontoon: dual write of {}", sync.table))
         ),
     ];
+    for copying in copying::all(sync, artifact) {
+        statements.extend(copying.install());
+    }
     for table in tables(sync) {
         for (place, write, firing) in triggers(sync) {
             statements.push(create_trigger(table, artifact, place, write, &firing));
@@ -225,6 +234,7 @@ pub fn drop(sync: &Sync, artifact: &str) -> Vec<String> {
         }
     }
     statements.push(format!("DROP FUNCTION {}()", function_name(artifact)));
+    statements.extend(copying::all(sync, artifact).map(|copying| copying.drop_function()));
     statements.push(format!(
         "DROP SEQUENCE {}, {}",
         seen_sequence(artifact),

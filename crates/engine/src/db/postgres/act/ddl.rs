@@ -4,7 +4,7 @@ use pontoon_core::name::TableName;
 use pontoon_core::sql::postgres::locks::{locks, recurses};
 use pontoon_core::sql::postgres::sync;
 use pontoon_core::sql::quote::{quote_literal, quote_table};
-use pontoon_core::step::{Action, Change, Ddl, LockMode, Sync};
+use pontoon_core::step::{Action, Change, Ddl, LockMode, Rule, Sync};
 use serde_json::json;
 use tokio_postgres::types::Type;
 
@@ -14,7 +14,7 @@ use super::super::sqlstate::classify;
 use super::super::store::step::steps;
 use super::Act;
 use super::text::run_word;
-use crate::db::{ActReport, DbError};
+use crate::db::{ActReport, DbError, StepRecord};
 
 /// Performs catalog changes.
 pub(super) async fn perform(
@@ -77,7 +77,7 @@ async fn foreign_key_parents(act: &Act<'_>, changes: &[Change]) -> Result<Vec<Ta
     let session = act.database.session().await?;
     let mut parents = Vec::new();
     for change in changes {
-        let (table, column) = match change {
+        let (table, column) = match change.itself() {
             Change::DropColumn { table, column } => (table, Some(column)),
             Change::DropTable { table, .. } => (table, None),
             _ => continue,
@@ -114,17 +114,7 @@ async fn cutover(act: &Act<'_>, ddl: &Ddl) -> Result<String, DbError> {
         };
         let artifact = sync::artifact(&word, &sync.table);
         // A dual write that needs no scan has nothing to verify.
-        let verified: String = all
-            .iter()
-            .filter(|step| {
-                matches!(&step.step.action, Action::Verify(verify) if verify.table == sync.table)
-            })
-            .map(|step| {
-                include_str!("sql/verified.sql")
-                    .replace("{run}", &act.fence.run.to_string())
-                    .replace("{verify}", &step.step.no.to_string())
-            })
-            .collect();
+        let verified = verified_of(act, &all, &sync.table);
         if !sync.application_triggers {
             checks.push_str(&foreign_triggers(sync, &artifact));
         }
@@ -134,8 +124,41 @@ async fn cutover(act: &Act<'_>, ddl: &Ddl) -> Result<String, DbError> {
                 .replace("{triggers}", &trigger_array(sync, &artifact))
                 .replace("{table}", &quote_literal(&quote_table(&sync.table))),
         );
+        for twin in twins(sync) {
+            checks.push_str(
+                &include_str!("sql/cutover_copy.sql")
+                    .replace("{verified}", &verified_of(act, &all, twin))
+                    .replace("{table}", &quote_literal(&quote_table(twin))),
+            );
+        }
     }
     Ok(checks)
+}
+
+/// What the verify steps of a table must have found.
+fn verified_of(act: &Act<'_>, all: &[StepRecord], table: &TableName) -> String {
+    all.iter()
+        .filter(
+            |step| matches!(&step.step.action, Action::Verify(verify) if verify.table == *table),
+        )
+        .map(|step| {
+            include_str!("sql/verified.sql")
+                .replace("{run}", &act.fence.run.to_string())
+                .replace("{verify}", &step.step.no.to_string())
+        })
+        .collect()
+}
+
+/// The tables to which a dual write copies rows.
+fn twins(sync: &Sync) -> impl Iterator<Item = &TableName> {
+    sync.mappings
+        .iter()
+        .filter_map(|mapping| match &mapping.rule {
+            Rule::Copied { twin, .. } => Some(&twin.table),
+            Rule::Pair { .. } | Rule::Fill { .. } | Rule::Derived { .. } | Rule::Omitted { .. } => {
+                None
+            }
+        })
 }
 
 /// The run is completed by the transaction that cannot be taken back.

@@ -27,12 +27,11 @@ use tokio::time::sleep;
 use tokio_postgres::types::Type;
 
 use super::super::fence::fence_prologue;
-use super::super::guard::{Guarded, perform as guarded};
 use super::super::session::Session;
 use super::super::sqlstate::{BROKEN, classify};
-use super::Act;
 use super::long::{Gaps, Long, Outcome};
 use super::text::run_word;
+use super::{Act, settle};
 use crate::db::{ActReport, DbError, Direction, ErrorKind};
 use crate::event::Event;
 
@@ -51,41 +50,30 @@ pub(super) async fn create(
             Outcome::Again { blockers, gap } => gaps.wait(blockers, gap).await?,
         }
     };
-    let relation = quote_literal(&quote_qualified(&table.schema, &built));
     let in_place = built == index.name;
-    let report = guarded(
-        act.database,
-        Guarded {
-            fence: act.fence,
-            no: act.no,
-            locks: Vec::new(),
-            shows_the_new: false,
-            before: format!(
-                "    IF NOT EXISTS (
-        SELECT FROM pg_catalog.pg_index i
-        WHERE i.indexrelid = {relation}::pg_catalog.regclass AND i.indisvalid
-    ) THEN
-        RAISE EXCEPTION 'the new index is not valid' USING ERRCODE = '{BROKEN}';
-    END IF;\n"
-            ),
-            statements: if in_place {
-                Vec::new()
-            } else {
-                vec![rename_index(&table.schema, &built, &index.name)]
-            },
-            after: String::new(),
-            record: act.record.clone(),
-            doing: &act.doing,
-        },
-        act.budget,
-        act.sink,
-    )
-    .await?;
+    let rename = match in_place {
+        true => Vec::new(),
+        false => vec![rename_index(&table.schema, &built, &index.name)],
+    };
+    let report = settle(act, is_valid(&table.schema, &built), rename).await?;
     Ok(ActReport {
         attempts: gaps.attempts,
         already_done: in_place || report.already_done,
         ..ActReport::default()
     })
+}
+
+/// What must hold of an index that was built: it is there, and valid.
+pub(super) fn is_valid(schema: &str, name: &str) -> String {
+    let relation = quote_literal(&quote_qualified(schema, name));
+    format!(
+        "    IF NOT EXISTS (
+        SELECT FROM pg_catalog.pg_index i
+        WHERE i.indexrelid = {relation}::pg_catalog.regclass AND i.indisvalid
+    ) THEN
+        RAISE EXCEPTION 'the index is not valid' USING ERRCODE = '{BROKEN}';
+    END IF;\n"
+    )
 }
 
 /// One try to have a valid index under the building name.
@@ -167,27 +155,12 @@ pub(super) async fn drop(
         }
     };
     let relation = quote_literal(&quote_qualified(&table.schema, name));
-    guarded(
-        act.database,
-        Guarded {
-            fence: act.fence,
-            no: act.no,
-            locks: Vec::new(),
-            shows_the_new: false,
-            before: format!(
-                "    IF pg_catalog.to_regclass({relation}) IS NOT NULL THEN
+    let is_gone = format!(
+        "    IF pg_catalog.to_regclass({relation}) IS NOT NULL THEN
         RAISE EXCEPTION 'the index is still there' USING ERRCODE = '{BROKEN}';
     END IF;\n"
-            ),
-            statements: Vec::new(),
-            after: String::new(),
-            record: act.record.clone(),
-            doing: &act.doing,
-        },
-        act.budget,
-        act.sink,
-    )
-    .await?;
+    );
+    settle(act, is_gone, Vec::new()).await?;
     Ok(ActReport {
         attempts: gaps.attempts,
         already_done,

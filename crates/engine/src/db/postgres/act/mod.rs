@@ -4,6 +4,7 @@
 //! - [`ddl`]: `Ddl` and `Sync`, under the guard, in one transaction.
 //! - [`index`], [`reindex`]: indexes built and dropped concurrently; no
 //!   transaction ties them to their record, so the catalog is asked.
+//! - [`partition`]: any of these on a partition, as long as it is one.
 //! - [`wait`]: a condition of the plan, asked until it holds.
 //! - [`validate`] (also ANALYZE), [`sql`]: long transactions that give way when somebody
 //!   waits for them.
@@ -14,6 +15,7 @@
 mod ddl;
 mod index;
 mod long;
+mod partition;
 mod reindex;
 mod sql;
 pub(crate) mod text;
@@ -26,6 +28,7 @@ use tokio_postgres::types::Type;
 
 use super::Postgres;
 use super::guard::record::Record;
+use super::guard::{Guarded, perform as guarded};
 use super::sqlstate::classify;
 use super::store::step::number;
 use super::store::wire::{self, WireStep};
@@ -98,26 +101,64 @@ pub(crate) async fn act(
     match action {
         Action::Ddl(change) => ddl::perform(&act, change, texts).await,
         Action::Sync(sync) => ddl::install(&act, sync, texts).await,
-        Action::Concurrent(Concurrent::CreateIndex { table, index }) => {
-            index::create(&act, table, index, direction).await
-        }
-        Action::Concurrent(Concurrent::DropIndex { table, name }) => {
-            index::drop(&act, table, name).await
-        }
-        Action::Concurrent(Concurrent::Validate { table, name, .. }) => {
-            validate::perform(&act, table, name, texts).await
-        }
-        Action::Concurrent(Concurrent::Reindex { table, name }) => {
-            reindex::perform(&act, table, name).await
-        }
+        Action::Concurrent(statement) => concurrent(&act, statement, texts, direction).await,
         Action::Wait(condition) => wait::perform(&act, condition).await,
-        Action::Concurrent(Concurrent::Analyze { .. }) => validate::analyze(&act, texts).await,
         Action::Sql(text) => sql::perform(&act, &text.text).await,
         Action::Backfill(_) | Action::Verify(_) => Err(DbError::new(
             ErrorKind::Internal,
             format!("{}: a scan is no single act", act.doing),
         )),
     }
+}
+
+/// A long statement. On a partition it is done where there is none any more.
+async fn concurrent(
+    act: &Act<'_>,
+    statement: &Concurrent,
+    texts: &[String],
+    direction: Direction,
+) -> Result<ActReport, DbError> {
+    match statement {
+        Concurrent::CreateIndex { table, index } => {
+            index::create(act, table, index, direction).await
+        }
+        Concurrent::DropIndex { table, name } => index::drop(act, table, name).await,
+        Concurrent::Validate { table, name, .. } => {
+            validate::perform(act, table, name, texts).await
+        }
+        Concurrent::Reindex { table, name } => reindex::perform(act, table, name).await,
+        Concurrent::Analyze { .. } => validate::analyze(act, texts).await,
+        Concurrent::OnPartition {
+            partition,
+            statement,
+        } => partition::perform(act, partition, statement, texts, direction).await,
+    }
+}
+
+/// Records a step that needs no lock: `before` is what must hold, as the body
+/// of a block, and `statements` go with the record.
+async fn settle(
+    act: &Act<'_>,
+    before: String,
+    statements: Vec<String>,
+) -> Result<ActReport, DbError> {
+    guarded(
+        act.database,
+        Guarded {
+            fence: act.fence,
+            no: act.no,
+            locks: Vec::new(),
+            shows_the_new: false,
+            before,
+            statements,
+            after: String::new(),
+            record: act.record.clone(),
+            doing: &act.doing,
+        },
+        act.budget,
+        act.sink,
+    )
+    .await
 }
 
 /// The step as it stands in the database now.

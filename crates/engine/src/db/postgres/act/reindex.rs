@@ -8,14 +8,14 @@
 
 use pontoon_core::name::TableName;
 use pontoon_core::sql::postgres::change::{drop_index_concurrently, reindex_concurrently};
-use pontoon_core::sql::quote::{quote_literal, quote_qualified};
 use tokio_postgres::types::Type;
 
-use super::super::guard::{Guarded, perform as guarded};
-use super::super::sqlstate::{BROKEN, classify};
-use super::Act;
-use super::index::{find, prepare, still_ours, tell_of_old_transactions, wait_for_builders};
+use super::super::sqlstate::classify;
+use super::index::{
+    find, is_valid, prepare, still_ours, tell_of_old_transactions, wait_for_builders,
+};
 use super::long::{Gaps, Long, Outcome};
+use super::{Act, settle};
 use crate::db::{ActReport, DbError, ErrorKind};
 
 /// Builds the index anew and records it.
@@ -31,31 +31,7 @@ pub(super) async fn perform(
             Outcome::Again { blockers, gap } => gaps.wait(blockers, gap).await?,
         }
     }
-    let relation = quote_literal(&quote_qualified(&table.schema, name));
-    guarded(
-        act.database,
-        Guarded {
-            fence: act.fence,
-            no: act.no,
-            locks: Vec::new(),
-            shows_the_new: false,
-            before: format!(
-                "    IF NOT EXISTS (
-        SELECT FROM pg_catalog.pg_index i
-        WHERE i.indexrelid = {relation}::pg_catalog.regclass AND i.indisvalid
-    ) THEN
-        RAISE EXCEPTION 'the index is not valid' USING ERRCODE = '{BROKEN}';
-    END IF;\n"
-            ),
-            statements: Vec::new(),
-            after: String::new(),
-            record: act.record.clone(),
-            doing: &act.doing,
-        },
-        act.budget,
-        act.sink,
-    )
-    .await?;
+    settle(act, is_valid(&table.schema, name), Vec::new()).await?;
     Ok(ActReport {
         attempts: gaps.attempts,
         ..ActReport::default()

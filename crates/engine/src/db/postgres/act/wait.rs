@@ -10,10 +10,9 @@ use pontoon_core::sql::quote::quote_ident;
 use pontoon_core::step::Wait;
 use tokio::time::sleep;
 
-use super::super::guard::{Guarded, perform as guarded};
 use super::super::session::rows;
 use super::super::sqlstate::classify;
-use super::Act;
+use super::{Act, settle};
 use crate::db::{ActReport, DbError, ErrorKind};
 use crate::event::Event;
 
@@ -49,23 +48,7 @@ pub(super) async fn perform(act: &Act<'_>, wait: &Wait) -> Result<ActReport, DbE
         });
         sleep(Duration::from_millis(wait.every_ms).min(left)).await;
     }
-    guarded(
-        act.database,
-        Guarded {
-            fence: act.fence,
-            no: act.no,
-            locks: Vec::new(),
-            shows_the_new: false,
-            before: String::new(),
-            statements: Vec::new(),
-            after: String::new(),
-            record: act.record.clone(),
-            doing: &act.doing,
-        },
-        act.budget,
-        act.sink,
-    )
-    .await
+    settle(act, String::new(), Vec::new()).await
 }
 
 /// One look.

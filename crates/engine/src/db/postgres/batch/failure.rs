@@ -17,13 +17,15 @@ use pontoon_core::step::CursorKind;
 use serde::Deserialize;
 
 use super::STILL_NEEDED;
-use super::pages::{do_block, update};
+use super::laps::Laps;
+use super::pages::{stop, update};
 use super::prologue::{Access, EPILOGUE, prologue};
 use super::work::{Work, row_name};
 use crate::db::postgres::Postgres;
 use crate::db::postgres::ranges::position::{
     Facts, KeyPosition, KeyUpper, PagePosition, PageUpper, read,
 };
+use crate::db::postgres::routines::Block;
 use crate::db::postgres::session::{Session, rows, text};
 use crate::db::{BatchRequest, DbError, ErrorKind, Fence};
 
@@ -153,25 +155,32 @@ struct Search<'a> {
     /// Condition on `t`.
     within: String,
     order: String,
+    /// How many of them at most need work.
+    rows: u64,
 }
 
 impl<'a> Search<'a> {
     fn new(fence: &Fence, request: &'a BatchRequest, work: &'a Work) -> Result<Self, DbError> {
         let range = &request.range;
+        let mut rows = request.rows.clamp(1, request.max_batch_rows.max(1));
         let upper = range.upper.as_deref().unwrap_or_default();
         let (access, facts, within, order) = match range.cursor {
             CursorKind::Pages => {
                 let position: PagePosition = read(&range.position)?;
                 let upper: PageUpper = read(upper)?;
-                let from = if position.page < upper.end {
-                    position.page
+                let forward = position.page < upper.end;
+                let (from, to) = if forward {
+                    (position.page, stop(&position, &upper, request.rows))
                 } else {
-                    position.open.first().map_or(upper.begin, |span| span.0)
+                    let open = position.open.first();
+                    (open.map_or(upper.begin, |span| span.0), upper.end)
                 };
-                let within = format!(
-                    "t.ctid >= '({from},0)'::tid AND t.ctid < '({},0)'::tid",
-                    upper.end
-                );
+                // A server tests conditions in the order that it likes: a row
+                // may fail in a lap that is not its own.
+                if let Some(laps) = Laps::of(&position, &upper).filter(|_| forward) {
+                    rows = rows.saturating_mul(laps.count());
+                }
+                let within = format!("t.ctid >= '({from},0)'::tid AND t.ctid < '({to},0)'::tid");
                 (Access::Pages, upper.facts, within, String::new())
             }
             CursorKind::Key => {
@@ -216,6 +225,7 @@ impl<'a> Search<'a> {
             facts,
             within,
             order,
+            rows,
         })
     }
 
@@ -223,59 +233,66 @@ impl<'a> Search<'a> {
         quote_table(&self.request.range.table)
     }
 
-    fn rows(&self) -> u64 {
-        self.request
-            .rows
-            .clamp(1, self.request.max_batch_rows.max(1))
-    }
-
-    /// Evaluates condition and expressions row by row.
+    /// Evaluates condition and expressions row by row, until as many rows as
+    /// a batch may take need work: those that need none, between them, count
+    /// for nothing.
     async fn evaluate(&self, session: &Session) -> Result<Option<Culprit>, DbError> {
         let table = self.table();
         let mut declarations = String::new();
-        let mut steps = format!(
-            "pontoon_column := NULL;
-            PERFORM FROM ONLY {table} AS t WHERE t.ctid = pontoon_row_at.place AND {};\n",
-            self.work.needs
-        );
+        let mut compute = String::new();
         for (at, (name, type_name, value)) in self.work.columns.iter().enumerate() {
             declarations.push_str(&format!("    pontoon_value_{at} {type_name};\n"));
-            steps.push_str(&format!(
-                "            pontoon_column := {};
+            compute.push_str(&format!(
+                "pontoon_column := {};
             SELECT {value} INTO pontoon_value_{at} FROM ONLY {table} AS t
-            WHERE t.ctid = pontoon_row_at.place AND {};\n",
+            WHERE t.ctid = pontoon_row_at.place;
+            ",
                 quote_literal(name),
-                self.work.needs
             ));
         }
-        let block = do_block(&format!(
-            "
-#variable_conflict use_variable
-DECLARE
-    pontoon_row_at record;
+        declarations.push_str(
+            "    pontoon_row_at record;
+    pontoon_seen bigint := 0;
     pontoon_column text;
-    pontoon_message text;
-{declarations}BEGIN
-    PERFORM pg_catalog.set_config('pontoon.report', '', true);
+    pontoon_message text;",
+        );
+        let steps = format!(
+            "    PERFORM pg_catalog.set_config('pontoon.report', '', true);
     FOR pontoon_row_at IN
-        SELECT t.ctid AS place, {name} AS name FROM ONLY {table} AS t WHERE {within} {order} LIMIT {rows}
+        SELECT t.ctid AS place, {name} AS name FROM ONLY {table} AS t WHERE {within} {order}
     LOOP
+        EXIT WHEN pontoon_seen >= {rows};
         BEGIN
-            {steps}
+            pontoon_column := NULL;
+            PERFORM FROM ONLY {table} AS t WHERE t.ctid = pontoon_row_at.place AND {needs};
+            CONTINUE WHEN NOT FOUND;
+            pontoon_seen := pontoon_seen + 1;
+            {compute}
         EXCEPTION WHEN OTHERS THEN
             GET STACKED DIAGNOSTICS pontoon_message = MESSAGE_TEXT;
+            -- Where rows are compared, the condition has every expression in it.
+            IF pontoon_column IS NULL THEN BEGIN
+                {compute}
+                pontoon_column := NULL;
+            EXCEPTION WHEN OTHERS THEN NULL;
+            END; END IF;
             PERFORM pg_catalog.set_config('pontoon.report', pg_catalog.jsonb_build_object(
                 'row', pontoon_row_at.name, 'column', pontoon_column, 'message', pontoon_message)::text, true);
             RETURN;
         END;
-    END LOOP;
-END
-",
+    END LOOP;",
             name = row_name(&self.facts.names),
             within = self.within,
             order = self.order,
-            rows = self.rows(),
-        ));
+            rows = self.rows,
+            needs = self.work.needs,
+        );
+        let block = Block {
+            values: Vec::new(),
+            declarations,
+            steps,
+        }
+        .inline();
         let messages = session
             .one_message(
                 &format!("{}{block}{EPILOGUE}", self.prologue),
@@ -290,7 +307,7 @@ END
 
     /// Finds how many rows can be updated before the failure, and names the next.
     async fn bisect(&self, session: &Session, code: &str) -> Result<Option<Culprit>, DbError> {
-        let (mut good, mut bad) = (0, self.rows());
+        let (mut good, mut bad) = (0, self.rows);
         let mut message = None;
         while bad - good > 1 || message.is_none() {
             let middle = if message.is_none() {
@@ -321,18 +338,9 @@ END
     /// Updates the first `count` rows and takes it back.
     async fn try_rows(&self, session: &Session, count: u64) -> Result<(), DbError> {
         let table = self.table();
-        let block = do_block(&format!(
-            "
-#variable_conflict use_variable
-DECLARE
-    pontoon_tids tid[];
-    pontoon_changed bigint;
-    pontoon_again bigint;
-BEGIN
-    pontoon_tids := ARRAY(SELECT t.ctid FROM ONLY {table} AS t WHERE {} AND {} {} LIMIT {count} {} OF t SKIP LOCKED);
-    {}
-END
-",
+        let steps = format!(
+            "    pontoon_tids := ARRAY(SELECT t.ctid FROM ONLY {table} AS t WHERE {} AND {} {} LIMIT {count} {} OF t SKIP LOCKED);
+    {}",
             self.within,
             self.work.needs,
             self.order,
@@ -342,7 +350,16 @@ END
                 self.work,
                 "t.ctid = ANY (pontoon_tids)"
             ),
-        ));
+        );
+        let block = Block {
+            values: Vec::new(),
+            declarations: "    pontoon_tids tid[];
+    pontoon_changed bigint;
+    pontoon_again bigint;"
+                .to_owned(),
+            steps,
+        }
+        .inline();
         // The bound of a batch holds here: row locks are held.
         let message = format!("{}{block}ROLLBACK", self.prologue.replace(TIMEOUT, ""));
         session

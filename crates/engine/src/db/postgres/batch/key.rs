@@ -8,12 +8,13 @@
 //! somebody held one of its rows.
 
 use pontoon_core::name::TableName;
-use pontoon_core::sql::quote::{quote_ident, quote_literal, quote_table};
+use pontoon_core::sql::quote::{quote_ident, quote_table};
 
-use super::pages::{COUNT_STUCK, STUCK, do_block, in_line, update};
+use super::pages::{COUNT_STUCK, STUCK, in_line, update};
 use super::record::{Record, Target};
 use super::work::Work;
-use crate::db::postgres::ranges::position::{KeyPosition, KeyUpper, Point, write};
+use crate::db::postgres::ranges::position::{KeyPosition, KeyUpper, write};
+use crate::db::postgres::routines::{Block, Value};
 
 /// Batches that are careful after one has met a lock.
 const CAREFUL: u32 = 16;
@@ -38,8 +39,8 @@ pub(crate) struct KeyBatch<'a> {
 }
 
 impl KeyBatch<'_> {
-    /// The block as a statement.
-    pub(crate) fn text(&self) -> String {
+    /// The block.
+    pub(crate) fn block(&self) -> Block {
         if self.position.ended || self.position.open.len() >= MOST_OPEN {
             self.revisit()
         } else {
@@ -47,11 +48,13 @@ impl KeyBatch<'_> {
         }
     }
 
-    fn forward(&self) -> String {
-        let lower = self.position.after.as_ref().map(|point| self.beyond(point));
-        let upper = self.upper.upto.as_ref().map(|point| self.up_to(point));
+    fn forward(&self) -> Block {
+        let after = self.position.after.as_ref();
+        let upto = self.upper.upto.as_ref();
+        let lower = after.map(|_| self.compare(">", "pontoon_lower"));
+        let upper = upto.map(|_| self.compare("<=", "pontoon_upper"));
         let rest = and([lower.clone(), upper]);
-        let bounded = and([lower, Some(self.up_to_variable())]);
+        let bounded = and([lower, Some(self.compare("<=", "pontoon_bound"))]);
         let order = self.key_list();
         let texts: Vec<String> = (0..self.upper.columns.len())
             .map(|at| format!("found.k{at}::text"))
@@ -66,11 +69,10 @@ impl KeyBatch<'_> {
         let table = quote_table(self.table);
         let bound = format!(
             "SELECT ARRAY[{texts}] INTO pontoon_bound
-    FROM (SELECT {keys} FROM ONLY {table} AS t WHERE {rest} ORDER BY {order} OFFSET {skip} LIMIT 1) AS found;
+    FROM (SELECT {keys} FROM ONLY {table} AS t WHERE {rest} ORDER BY {order} OFFSET pontoon_rows - 1 LIMIT 1) AS found;
     pontoon_ended := NOT FOUND;",
             texts = texts.join(", "),
             keys = keys.join(", "),
-            skip = self.rows.max(1) - 1,
         );
         // Two texts for each step, so that each has plain bounds that an
         // index scan can use.
@@ -92,7 +94,7 @@ impl KeyBatch<'_> {
                 "BEGIN
         PERFORM pg_catalog.set_config('lock_timeout', '1', true);
         {update}
-        IF pontoon_changed > {most} THEN
+        IF pontoon_changed > pontoon_most THEN
             RAISE lock_not_available;
         END IF;
         PERFORM pg_catalog.set_config('lock_timeout', pontoon_lock_timeout, true);
@@ -105,56 +107,58 @@ impl KeyBatch<'_> {
                     self.work,
                     &format!("{within} AND {}", self.work.needs)
                 )),
-                most = self.most,
             )
         };
-        let open = quote_literal(&write(&self.position.open));
-        let after = self
-            .position
-            .after
-            .as_ref()
-            .map_or_else(|| "'null'".to_owned(), |point| quote_literal(&write(point)));
-        let upto = self
-            .upper
-            .upto
-            .as_ref()
-            .map_or_else(|| "'null'".to_owned(), |point| quote_literal(&write(point)));
         let steps = format!(
-            "{bound}
+            "    {bound}
     {at_once}
     IF pontoon_careful THEN
         {careful}
     END IF;
-    pontoon_open := {open}::jsonb;
-    pontoon_after := {after}::jsonb;
+    pontoon_open := pontoon_open_before;
+    pontoon_after := pg_catalog.to_jsonb(pontoon_lower);
     IF pontoon_full THEN
         pontoon_ended := false;
     ELSE
         IF pontoon_contended > 0 THEN
             pontoon_open := pontoon_open || pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_array(
                 pontoon_after,
-                CASE WHEN pontoon_ended THEN {upto}::jsonb ELSE pg_catalog.to_jsonb(pontoon_bound) END));
+                CASE WHEN pontoon_ended THEN pg_catalog.to_jsonb(pontoon_upper) ELSE pg_catalog.to_jsonb(pontoon_bound) END));
         END IF;
         IF NOT pontoon_ended THEN
             pontoon_after := pg_catalog.to_jsonb(pontoon_bound);
-            pontoon_seen := pontoon_seen + {rows};
+            pontoon_seen := pontoon_seen + pontoon_rows;
         END IF;
     END IF;",
             careful = both(&|within| self.careful(within, "")),
-            rows = self.rows,
         );
-        self.block(&steps)
+        let values = vec![
+            Value::texts("pontoon_lower", after.map(Vec::as_slice)),
+            Value::texts("pontoon_upper", upto.map(Vec::as_slice)),
+            Value::of("pontoon_open_before", "jsonb", &write(&self.position.open)),
+        ];
+        self.whole(values, &steps)
     }
 
-    fn revisit(&self) -> String {
+    fn revisit(&self) -> Block {
         let mut open = self.position.open.clone();
+        let mut values = vec![
+            Value::texts("pontoon_last", self.position.after.as_deref()),
+            Value::bigint("pontoon_ended_before", u64::from(self.position.ended)),
+        ];
         let steps = if open.is_empty() {
             "pontoon_open := '[]';".to_owned()
         } else {
             let visited = open.remove(0);
             let within = and([
-                visited.0.as_ref().map(|point| self.beyond(point)),
-                visited.1.as_ref().map(|point| self.up_to(point)),
+                visited
+                    .0
+                    .as_ref()
+                    .map(|_| self.compare(">", "pontoon_lower")),
+                visited
+                    .1
+                    .as_ref()
+                    .map(|_| self.compare("<=", "pontoon_upper")),
             ]);
             let in_line = if self.position.stuck < STUCK {
                 String::new()
@@ -166,58 +170,65 @@ impl KeyBatch<'_> {
                     Work::lock(&self.upper.facts),
                 ))
             };
+            values.extend([
+                Value::texts("pontoon_lower", visited.0.as_deref()),
+                Value::texts("pontoon_upper", visited.1.as_deref()),
+                Value::of("pontoon_rest", "jsonb", &write(&open)),
+            ]);
             format!(
                 "{careful}
-    pontoon_open := {rest}::jsonb;
+    pontoon_open := pontoon_rest;
     IF pontoon_full OR pontoon_contended > 0 THEN
         -- To the end: the others have their turn first.
-        pontoon_open := pontoon_open || {visited}::jsonb;
+        pontoon_open := pontoon_open || pg_catalog.jsonb_build_array(
+            pg_catalog.jsonb_build_array(pontoon_lower, pontoon_upper));
     END IF;",
                 careful = self.careful(&within, &in_line),
-                rest = quote_literal(&write(&open)),
-                visited = quote_literal(&write(&[visited])),
             )
         };
-        let after = self
-            .position
-            .after
-            .as_ref()
-            .map_or_else(|| "'null'".to_owned(), |point| quote_literal(&write(point)));
-        self.block(&format!(
-            "{steps}
-    pontoon_after := {after}::jsonb;
-    pontoon_ended := {};",
-            self.position.ended
-        ))
+        self.whole(
+            values,
+            &format!(
+                "    {steps}
+    pontoon_after := pg_catalog.to_jsonb(pontoon_last);
+    pontoon_ended := pontoon_ended_before = 1;"
+            ),
+        )
     }
 
-    fn block(&self, steps: &str) -> String {
+    /// The block around its steps.
+    fn whole(&self, mut values: Vec<Value>, steps: &str) -> Block {
         let record = Record {
             target: &self.target,
             done: "pontoon_ended AND pontoon_open = '[]'".to_owned(),
-            pages_done: format!(
-                "CASE WHEN pontoon_ended THEN {total}
-             ELSE least({total}, pontoon_seen * {total} / {rows}) END",
-                total = self.pages_total,
-                rows = self.rows_estimate.max(1),
-            ),
+            pages_done: "CASE WHEN pontoon_ended THEN pontoon_pages_total
+             ELSE least(pontoon_pages_total, pontoon_seen * pontoon_pages_total / pontoon_rows_estimate) END"
+                .to_owned(),
             rows: "pontoon_changed",
-            more: String::new(),
+            more: "",
             told: "",
         };
-        do_block(&format!(
-            "
-#variable_conflict use_variable
-DECLARE
-    pontoon_begun CONSTANT timestamptz := pg_catalog.clock_timestamp();
+        values.extend([
+            Value::bigint("pontoon_rows", self.rows.max(1)),
+            Value::bigint("pontoon_most", self.most),
+            Value::bigint("pontoon_pages_total", self.pages_total),
+            Value::bigint("pontoon_rows_estimate", self.rows_estimate.max(1)),
+            Value::bigint("pontoon_seen_before", self.position.seen),
+            Value::bigint("pontoon_careful_before", u64::from(self.position.careful)),
+            Value::bigint("pontoon_stuck", u64::from(self.position.stuck)),
+        ]);
+        values.extend(record.values());
+        Block {
+            values,
+            declarations: format!(
+                "    pontoon_begun CONSTANT timestamptz := pg_catalog.clock_timestamp();
     pontoon_lock_timeout CONSTANT text := pg_catalog.current_setting('lock_timeout');
     pontoon_bound text[];
     pontoon_ended boolean := false;
     pontoon_after jsonb;
-    pontoon_seen bigint := {seen};
+    pontoon_seen bigint := pontoon_seen_before;
     pontoon_careful boolean := false;
-    pontoon_left bigint := {careful};
-    pontoon_stuck CONSTANT bigint := {stuck};
+    pontoon_left bigint := pontoon_careful_before;
     pontoon_tids tid[] := '{{}}';
     pontoon_full boolean := false;
     pontoon_changed bigint := 0;
@@ -225,26 +236,23 @@ DECLARE
     pontoon_contended bigint := 0;
     pontoon_open jsonb := '[]';
     pontoon_position jsonb;
-    {declarations}
-BEGIN
-    {steps}
+    {}",
+                Record::DECLARATIONS
+            ),
+            steps: format!(
+                "{steps}
     pontoon_position := pg_catalog.jsonb_build_object(
         'after', pontoon_after, 'ended', pontoon_ended, 'seen', pontoon_seen,
         'open', pontoon_open, 'careful', greatest(pontoon_left - 1, 0), 'stuck', {COUNT_STUCK});
-    {record}
-END
-",
-            seen = self.position.seen,
-            careful = self.position.careful,
-            stuck = self.position.stuck,
-            declarations = Record::DECLARATIONS,
-            record = record.text(),
-        ))
+    {record}",
+                record = record.text(),
+            ),
+        }
     }
 
     /// Locks what nobody holds, changes it, and counts what is left.
     fn careful(&self, within: &str, in_line: &str) -> String {
-        let pick = self.rows.min(self.most).max(1);
+        const PICK: &str = "greatest(1, least(pontoon_rows, pontoon_most))";
         let table = quote_table(self.table);
         let needs = &self.work.needs;
         format!(
@@ -252,11 +260,11 @@ END
             SELECT t.ctid FROM ONLY {table} AS t
             WHERE {within} AND {needs}
             ORDER BY {order}
-            LIMIT {pick}
+            LIMIT {PICK}
             {lock} OF t SKIP LOCKED);
         {in_line}
         {update}
-        pontoon_full := pg_catalog.cardinality(pontoon_tids) >= {pick};
+        pontoon_full := pg_catalog.cardinality(pontoon_tids) >= {PICK};
         IF NOT pontoon_full THEN
             SELECT pg_catalog.count(*) INTO pontoon_contended
             FROM ONLY {table} AS t
@@ -279,35 +287,16 @@ END
         columns.join(", ")
     }
 
-    fn compare(&self, operator: &str, values: &[String]) -> String {
-        format!("({}) {operator} ({})", self.key_list(), values.join(", "))
-    }
-
-    fn literals(&self, point: &Point) -> Vec<String> {
-        point
-            .iter()
-            .zip(&self.upper.columns)
-            .map(|(value, (_, type_name))| format!("{}::{type_name}", quote_literal(value)))
-            .collect()
-    }
-
-    fn beyond(&self, point: &Point) -> String {
-        self.compare(">", &self.literals(point))
-    }
-
-    fn up_to(&self, point: &Point) -> String {
-        self.compare("<=", &self.literals(point))
-    }
-
-    fn up_to_variable(&self) -> String {
+    /// The key beside a point, whose values are the texts of an array.
+    fn compare(&self, operator: &str, point: &str) -> String {
         let values: Vec<String> = self
             .upper
             .columns
             .iter()
             .enumerate()
-            .map(|(at, (_, type_name))| format!("(pontoon_bound[{}])::{type_name}", at + 1))
+            .map(|(at, (_, type_name))| format!("({point}[{}])::{type_name}", at + 1))
             .collect();
-        self.compare("<=", &values)
+        format!("({}) {operator} ({})", self.key_list(), values.join(", "))
     }
 }
 

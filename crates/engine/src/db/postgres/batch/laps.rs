@@ -24,6 +24,7 @@
 use std::fmt::Display;
 
 use crate::db::postgres::ranges::position::{Lap, PagePosition, PageUpper};
+use crate::db::postgres::routines::Value;
 
 /// The first lap ends after so many batches,
 const BATCHES: u32 = 16;
@@ -43,6 +44,18 @@ pub(crate) struct Laps {
     end: u64,
 }
 
+/// The values of a batch where there are no laps, or of a lap.
+pub(crate) fn values(laps: Option<&Laps>) -> [Value; 5] {
+    let lap = laps.map(|laps| &laps.lap);
+    [
+        Value::bigint("pontoon_lap_no", lap.map(|lap| u64::from(lap.no))),
+        Value::bigint("pontoon_lap_begin", lap.map(|lap| lap.begin)),
+        Value::bigint("pontoon_lap_end", lap.and_then(|lap| lap.end)),
+        Value::bigint("pontoon_lap_batches", lap.map(|lap| u64::from(lap.batches))),
+        Value::bigint("pontoon_lap_rows", lap.and_then(|lap| lap.rows)),
+    ]
+}
+
 impl Laps {
     /// `None`: the range is gone over once.
     pub(crate) fn of(position: &PagePosition, upper: &PageUpper) -> Option<Self> {
@@ -60,6 +73,11 @@ impl Laps {
         })
     }
 
+    /// Laps over each stretch.
+    pub(crate) fn count(&self) -> u64 {
+        u64::from(self.of)
+    }
+
     /// The first page that the batch may not look at.
     pub(crate) fn bound(&self) -> u64 {
         self.lap.end.unwrap_or(self.end)
@@ -75,9 +93,8 @@ impl Laps {
     pub(crate) fn turn(&self) -> Option<String> {
         (!self.is_last()).then(|| {
             format!(
-                "pg_catalog.hashtid(t.ctid) & {} = {}",
-                self.of - 1,
-                self.lap.no
+                "pg_catalog.hashtid(t.ctid) & {} = pontoon_lap_no",
+                self.of - 1
             )
         })
     }
@@ -106,71 +123,77 @@ impl Laps {
     /// batch begins, from `pontoon_to` where this one ended and
     /// `pontoon_seen`, the rows that had their turn.
     pub(crate) fn next(&self) -> String {
-        let Lap {
-            no,
-            begin,
-            batches,
-            rows,
-            ..
-        } = self.lap;
-        let rows = rows.map_or_else(|| "NULL".to_owned(), |rows| rows.to_string());
-        let (from, end, last) = (self.from, self.end, self.of - 1);
-        let batches = batches + 1;
-        let enough = if batches >= BATCHES {
-            "true".to_owned()
-        } else if batches >= FEWEST {
-            format!("pontoon_to - {begin} >= {PAGES}")
-        } else {
-            "false".to_owned()
-        };
-        let Some(stretch) = self.lap.end else {
+        const BEGIN: &str = "pontoon_lap_begin";
+        const ROWS: &str = "pontoon_lap_rows";
+        let last = self.of - 1;
+        if self.lap.end.is_none() {
             // Where there is not a row on each page, there is nothing to
             // reuse: the last lap takes the others at once.
-            let sparse = if from == begin {
-                lap(last, begin, "pontoon_to", 0, "NULL")
-            } else {
-                lap(1, begin, from, 0, &rows)
-            };
-            let rows = format!("{rows} + pontoon_seen");
             return format!(
-                "IF pontoon_seen < pontoon_to - {from} THEN
-        pontoon_lap := {sparse};
-        pontoon_to := {begin};
-    ELSIF pontoon_to > {begin} AND (pontoon_to >= {end} OR {enough}) THEN
+                "pontoon_batches := pontoon_lap_batches + 1;
+    IF pontoon_seen < pontoon_to - pontoon_from THEN
+        IF pontoon_from = {BEGIN} THEN
+            pontoon_lap := {};
+        ELSE
+            pontoon_lap := {};
+        END IF;
+        pontoon_to := {BEGIN};
+    ELSIF pontoon_to > {BEGIN} AND (pontoon_to >= pontoon_end OR pontoon_batches >= {BATCHES}
+            OR pontoon_batches >= {FEWEST} AND pontoon_to - {BEGIN} >= {PAGES}) THEN
         pontoon_lap := {};
-        pontoon_to := {begin};
+        pontoon_to := {BEGIN};
     ELSE
         pontoon_lap := {};
     END IF;",
-                lap(1, begin, "pontoon_to", 0, &rows),
-                lap(0, begin, "NULL", batches, &rows),
+                lap(last, BEGIN, "pontoon_to", "0", "NULL"),
+                lap(1, BEGIN, "pontoon_from", "0", ROWS),
+                lap(
+                    1,
+                    BEGIN,
+                    "pontoon_to",
+                    "0",
+                    "pontoon_lap_rows + pontoon_seen"
+                ),
+                lap(
+                    0,
+                    BEGIN,
+                    "NULL",
+                    "pontoon_batches",
+                    "pontoon_lap_rows + pontoon_seen"
+                ),
             );
-        };
+        }
         let (after, next) = if self.is_last() {
-            (lap(0, stretch, "NULL", 0, "0"), stretch)
+            (
+                lap(0, "pontoon_lap_end", "NULL", "0", "0"),
+                "pontoon_lap_end",
+            )
         } else {
-            (lap(no + 1, begin, stretch, 0, &rows), begin)
+            (
+                lap("pontoon_lap_no + 1", BEGIN, "pontoon_lap_end", "0", ROWS),
+                BEGIN,
+            )
         };
         format!(
-            "IF pontoon_to >= {stretch} THEN
+            "IF pontoon_to >= pontoon_lap_end THEN
         pontoon_lap := {after};
         pontoon_to := {next};
     ELSE
         pontoon_lap := {};
     END IF;",
-            lap(no, begin, stretch, 0, &rows),
+            lap("pontoon_lap_no", BEGIN, "pontoon_lap_end", "0", ROWS),
         )
     }
 
     /// An expression for the pages behind the cursor, of `pontoon_position`;
     /// pages of a stretch count in parts, a part for each lap.
-    pub(crate) fn pages_done(&self, range_begin: u64) -> String {
+    pub(crate) fn pages_done(&self) -> String {
         let of = self.of;
         let field = |name: &str| format!("(pontoon_position->'lap'->>'{name}')::bigint");
         let page = "(pontoon_position->>'page')::bigint";
         format!(
-            "coalesce({begin} - {range_begin}
-            + ((coalesce({end}, {page}) - {begin}) * {no} + {page} - {begin}) / {of}, {page} - {range_begin})",
+            "coalesce({begin} - pontoon_begin
+            + ((coalesce({end}, {page}) - {begin}) * {no} + {page} - {begin}) / {of}, {page} - pontoon_begin)",
             begin = field("begin"),
             end = field("end"),
             no = field("no"),
@@ -178,7 +201,7 @@ impl Laps {
     }
 }
 
-fn lap(no: u32, begin: u64, end: impl Display, batches: u32, rows: &str) -> String {
+fn lap(no: impl Display, begin: &str, end: &str, batches: &str, rows: &str) -> String {
     format!(
         "pg_catalog.jsonb_build_object('no', {no}, 'begin', {begin}, 'end', {end}, 'batches', {batches}, 'rows', {rows})"
     )

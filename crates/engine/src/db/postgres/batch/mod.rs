@@ -1,7 +1,8 @@
 //! One batch: one message, one transaction.
 //!
 //! The message is `BEGIN`, the settings and the fence (see [`mod@prologue`]),
-//! then one `DO` block that changes rows and writes cursor and counts, then
+//! then one block that changes rows and writes cursor and counts (a `DO`, or
+//! a function that the session has kept, see [`mod@super::routines`]), then
 //! the block's report and `COMMIT`. The server gets it whole, so no pause of
 //! ours can hold a row's lock.
 //!
@@ -37,6 +38,7 @@ use self::work::Work;
 use super::Postgres;
 use super::ranges::position::{KeyPosition, KeyUpper, PagePosition, PageUpper, read};
 use super::ranges::{Detail, reload};
+use super::routines::Block;
 use super::session::{rows, text};
 use crate::db::{BatchReport, BatchRequest, DbError, ErrorKind, Fence, RangeRecord};
 
@@ -117,10 +119,11 @@ pub(super) async fn batch(
     let mut most = request.max_batch_rows.max(1);
     let mut tries = 0;
     loop {
-        let message = message(fence, request, &work, most)?;
+        let (prologue, block) = message(fence, request, &work, most)?;
         let session = database.batch_session().await?;
         let doing = format!("change rows of {}", request.range.table);
-        let error = match session.one_message(&message, &doing).await {
+        let sent = session.block_message(&prologue, &block, EPILOGUE, &doing);
+        let error = match sent.await {
             Ok(messages) => {
                 let told = Told::of(&messages)?;
                 return Ok(BatchReport {
@@ -175,13 +178,14 @@ fn row_limit(error: DbError, affected: u64, limit: u64) -> DbError {
     }
 }
 
-/// The whole message of a batch that changes at most `most` rows.
+/// A batch that changes at most `most` rows: how its message begins, and its
+/// block.
 fn message(
     fence: &Fence,
     request: &BatchRequest,
     work: &Work,
     most: u64,
-) -> Result<String, DbError> {
+) -> Result<(String, Block), DbError> {
     let range = &request.range;
     let upper = range.upper.as_deref().unwrap_or_default();
     let target = Target {
@@ -203,8 +207,8 @@ fn message(
                 most,
                 target,
             };
-            let text = block.text();
-            (Access::Pages, upper.facts, text)
+            let block = block.block();
+            (Access::Pages, upper.facts, block)
         }
         CursorKind::Key => {
             let upper = read::<KeyUpper>(upper)?;
@@ -219,12 +223,10 @@ fn message(
                 pages_total: range.pages_total,
                 target,
             };
-            let text = block.text();
-            (Access::Key, upper.facts, text)
+            let block = block.block();
+            (Access::Key, upper.facts, block)
         }
     };
-    Ok(format!(
-        "{}{block}{EPILOGUE}",
-        prologue(fence, access, &work.pins, request.timeout, &facts)
-    ))
+    let prologue = prologue(fence, access, &work.pins, request.timeout, &facts);
+    Ok((prologue, block))
 }

@@ -32,12 +32,13 @@
 //! deadlock with it.
 
 use pontoon_core::name::TableName;
-use pontoon_core::sql::quote::{dollar_quote, quote_literal, quote_table};
+use pontoon_core::sql::quote::{quote_literal, quote_table};
 
-use super::laps::Laps;
+use super::laps::{self, Laps};
 use super::record::{Record, Target};
 use super::work::{Check, Work};
 use crate::db::postgres::ranges::position::{PagePosition, PageUpper, Span, take, tidy, write};
+use crate::db::postgres::routines::{Block, Value};
 
 /// Batches that are careful after one has met a lock.
 const CAREFUL: u32 = 16;
@@ -65,18 +66,25 @@ pub(crate) struct PageBatch<'a> {
     pub(crate) target: Target<'a>,
 }
 
+/// The first page that a batch of `rows` rows which goes forward may not look
+/// at.
+pub(super) fn stop(position: &PagePosition, upper: &PageUpper, rows: u64) -> u64 {
+    Laps::of(position, upper)
+        .map_or(upper.end, |laps| laps.bound())
+        .min(position.page + rows.clamp(1, MOST_PAGES))
+}
+
 impl PageBatch<'_> {
-    /// The block as a statement.
-    pub(crate) fn text(&self) -> String {
-        let body = if self.position.page < self.upper.end {
+    /// The block.
+    pub(crate) fn block(&self) -> Block {
+        if self.position.page < self.upper.end {
             self.forward()
         } else {
             self.revisit()
-        };
-        do_block(&body)
+        }
     }
 
-    fn forward(&self) -> String {
+    fn forward(&self) -> Block {
         let from = self.position.page;
         let laps = Laps::of(self.position, self.upper);
         let turn = laps.as_ref().and_then(Laps::turn);
@@ -85,18 +93,20 @@ impl PageBatch<'_> {
                 .map_or_else(|| needs.to_owned(), |turn| format!("{turn} AND {needs}"))
         };
         let needs = with_turn(&self.work.needs);
-        let (ahead, how_far, overfull) =
-            match laps.as_ref().and_then(|it| it.end_of_batch(self.rows)) {
-                Some(to) => (
-                    self.known(),
-                    format!("pontoon_to := {to};"),
-                    "false".to_owned(),
-                ),
-                None => self.counted(laps.as_ref(), &with_turn(&self.work.may_need)),
-            };
+        let stop = stop(self.position, self.upper, self.rows);
+        let known = laps.as_ref().and_then(|it| it.end_of_batch(self.rows));
+        let (ahead, how_far, overfull) = if known.is_some() {
+            (
+                self.known(),
+                "pontoon_to := pontoon_stop;",
+                "false".to_owned(),
+            )
+        } else {
+            let (ahead, overfull) = self.counted(&with_turn(&self.work.may_need));
+            (ahead, HOW_FAR, overfull)
+        };
         let open = write(&tidy(self.position.open.clone()));
-        let careful = self.position.careful;
-        let at_once = if careful > 0 {
+        let at_once = if self.position.careful > 0 {
             "pontoon_careful := true;".to_owned()
         } else {
             format!(
@@ -105,7 +115,7 @@ impl PageBatch<'_> {
     IF pontoon_seen > 0 AND NOT pontoon_careful THEN BEGIN
         PERFORM pg_catalog.set_config('lock_timeout', '1', true);
         {update}
-        IF pontoon_changed > {most} THEN
+        IF pontoon_changed > pontoon_most THEN
             RAISE lock_not_available;
         END IF;
         PERFORM pg_catalog.set_config('lock_timeout', pontoon_lock_timeout, true);
@@ -114,64 +124,56 @@ impl PageBatch<'_> {
         pontoon_left := {CAREFUL} + 1;
     END; END IF;",
                 update = self.update(&format!(
-                    "t.ctid >= {} AND t.ctid < pontoon_tid AND {needs}",
-                    tid(from),
+                    "t.ctid >= pontoon_from_tid AND t.ctid < pontoon_tid AND {needs}"
                 )),
-                most = self.most,
             )
         };
         let steps = format!(
             "    {how_far}
-    pontoon_tid := pg_catalog.format('(%s,0)', pontoon_to)::tid;
+    pontoon_tid := {to_tid};
     {at_once}
     IF pontoon_careful THEN
-        pontoon_spans := ARRAY[ARRAY[{from}, pontoon_to]];
+        pontoon_spans := ARRAY[ARRAY[pontoon_from, pontoon_to]];
         {careful_steps}
         IF pontoon_full THEN
-            pontoon_to := {from};
+            pontoon_to := pontoon_from;
             pontoon_open := '[]';
         END IF;
     END IF;
     {next_lap}
-    pontoon_open := {open}::jsonb || pontoon_open;
+    pontoon_open := pontoon_open_before || pontoon_open;
     pontoon_position := pg_catalog.jsonb_build_object(
         'page', pontoon_to, 'open', pontoon_open, 'careful', greatest(pontoon_left - 1, 0){lap});
 ",
+            to_tid = tid("pontoon_to"),
             next_lap = laps.as_ref().map(Laps::next).unwrap_or_default(),
             lap = laps.as_ref().map_or("", |_| ", 'lap', pontoon_lap"),
-            open = quote_literal(&open),
             careful_steps = self.careful(&needs, "", laps.as_ref().is_none_or(Laps::is_last)),
         );
-        self.block(&ahead, careful, &steps)
+        let mut values = vec![
+            Value::bigint("pontoon_from", from),
+            Value::bigint("pontoon_stop", known.unwrap_or(stop)),
+            Value::of("pontoon_open_before", "jsonb", &open),
+        ];
+        values.extend(laps::values(laps.as_ref()));
+        self.whole(values, &ahead, laps.as_ref(), &steps)
     }
 
-    /// Counts rows ahead that may need work: what is selected, statements that
-    /// set `pontoon_to`, and a condition for a first page that holds more of
-    /// them than the batch may have.
-    fn counted(&self, laps: Option<&Laps>, may_need: &str) -> (String, String, String) {
-        let (from, rows) = (self.position.page, self.rows);
-        let bound = laps.map_or(self.upper.end, Laps::bound);
-        let stop = bound.min(from + rows.clamp(1, MOST_PAGES));
-        let last_page = page("pontoon_last");
-        let how_far = format!(
-            "IF pontoon_seen < {rows} THEN
-        pontoon_to := {stop};
-    ELSE
-        pontoon_to := greatest({next}, {last_page});
-    END IF;",
-            next = from + 1,
-        );
-        let overfull = format!("pontoon_seen >= {rows} AND {last_page} <= {from}");
+    /// Counts rows ahead that may need work: what is selected, and a condition
+    /// for a first page that holds more of them than the batch may have.
+    fn counted(&self, may_need: &str) -> (String, String) {
         let ahead = format!(
             "pg_catalog.count(*), pg_catalog.max(place)
     INTO pontoon_storage, pontoon_seen, pontoon_last
     FROM (SELECT t.ctid AS place FROM ONLY {table} AS t
-          WHERE t.ctid >= {first} AND t.ctid < {last} AND {may_need} LIMIT {rows}) AS ahead",
+          WHERE t.ctid >= pontoon_from_tid AND t.ctid < pontoon_stop_tid AND {may_need} LIMIT pontoon_rows) AS ahead",
             table = quote_table(self.table),
-            first = tid(from),
-            last = tid(stop),
         );
-        (ahead, how_far, overfull)
+        let overfull = format!(
+            "pontoon_seen >= pontoon_rows AND {} <= pontoon_from",
+            page("pontoon_last")
+        );
+        (ahead, overfull)
     }
 
     /// Nothing is counted; the table is locked all the same.
@@ -184,7 +186,7 @@ impl PageBatch<'_> {
         )
     }
 
-    fn revisit(&self) -> String {
+    fn revisit(&self) -> Block {
         let tidied = tidy(self.position.open.clone());
         let (near, far) = tidied.split_at(tidied.len().min(MOST_SPANS));
         let (visit, mut rest) = take(near, self.rows.clamp(1, MOST_PAGES));
@@ -207,60 +209,77 @@ impl PageBatch<'_> {
             )
         };
         let steps = format!(
-            "    pontoon_spans := {spans};
+            "    pontoon_spans := pontoon_visit;
     {careful}
     IF pontoon_full THEN
-        pontoon_open := {visited}::jsonb;
+        pontoon_open := pg_catalog.to_jsonb(pontoon_visit);
     END IF;
     -- What was visited goes to the end: the others have their turn first.
-    pontoon_open := {rest}::jsonb || pontoon_open;
+    pontoon_open := pontoon_rest || pontoon_open;
     pontoon_position := pg_catalog.jsonb_build_object(
-        'page', {page}, 'open', pontoon_open, 'careful', greatest(pontoon_left - 1, 0),
+        'page', pontoon_from, 'open', pontoon_open, 'careful', greatest(pontoon_left - 1, 0),
         'stuck', {COUNT_STUCK});
 ",
-            spans = spans(&visit),
             careful = self.careful(&self.work.needs, &in_line, true),
-            visited = quote_literal(&write(&visit)),
-            rest = quote_literal(&write(&rest)),
-            page = self.position.page,
         );
-        self.block(&self.known(), self.position.careful, &steps)
+        let values = vec![
+            Value::bigint("pontoon_from", self.position.page),
+            Value::bigint("pontoon_stop", None),
+            Value::of("pontoon_visit", "bigint[]", &spans(&visit)),
+            Value::of("pontoon_rest", "jsonb", &write(&rest)),
+        ];
+        self.whole(values, &self.known(), None, &steps)
     }
 
-    fn block(&self, ahead: &str, careful: u32, steps: &str) -> String {
+    /// The block around its steps. `laps` are those of the range, as long as
+    /// it goes forward.
+    fn whole(
+        &self,
+        mut values: Vec<Value>,
+        ahead: &str,
+        laps: Option<&Laps>,
+        steps: &str,
+    ) -> Block {
         let record = Record {
             target: &self.target,
-            done: format!(
-                "(pontoon_position->>'page')::bigint >= {} AND pontoon_open = '[]'",
-                self.upper.end
-            ),
+            done: "(pontoon_position->>'page')::bigint >= pontoon_end AND pontoon_open = '[]'"
+                .to_owned(),
             pages_done: format!(
                 "greatest(0, {} - (
             SELECT coalesce(pg_catalog.sum((span->>1)::bigint - (span->>0)::bigint), 0)
             FROM pg_catalog.jsonb_array_elements(pontoon_open) AS span))::bigint",
-                Laps::of(self.position, self.upper).map_or_else(
-                    || format!("(pontoon_position->>'page')::bigint - {}", self.upper.begin),
-                    |laps| laps.pages_done(self.upper.begin),
+                laps.map_or_else(
+                    || "(pontoon_position->>'page')::bigint - pontoon_begin".to_owned(),
+                    Laps::pages_done,
                 )
             ),
             rows: "pontoon_changed",
-            more: String::new(),
+            more: "",
             told: "",
         };
-        format!(
-            "
-#variable_conflict use_variable
-DECLARE
-    pontoon_begun CONSTANT timestamptz := pg_catalog.clock_timestamp();
+        values.extend([
+            Value::bigint("pontoon_begin", self.upper.begin),
+            Value::bigint("pontoon_end", self.upper.end),
+            Value::bigint("pontoon_rows", self.rows),
+            Value::bigint("pontoon_most", self.most),
+            Value::bigint("pontoon_careful_before", u64::from(self.position.careful)),
+            Value::bigint("pontoon_stuck", u64::from(self.position.stuck)),
+        ]);
+        values.extend(record.values());
+        Block {
+            values,
+            declarations: format!(
+                "    pontoon_begun CONSTANT timestamptz := pg_catalog.clock_timestamp();
     pontoon_lock_timeout CONSTANT text := pg_catalog.current_setting('lock_timeout');
+    pontoon_from_tid CONSTANT tid := {from_tid};
+    pontoon_stop_tid CONSTANT tid := {stop_tid};
     pontoon_storage bigint;
     pontoon_seen bigint;
     pontoon_last tid;
     pontoon_to bigint;
     pontoon_tid tid;
     pontoon_careful boolean := false;
-    pontoon_left bigint := {careful};
-    pontoon_stuck CONSTANT bigint := {stuck};
+    pontoon_left bigint := pontoon_careful_before;
     pontoon_spans bigint[];
     pontoon_span bigint[];
     pontoon_tids tid[] := '{{}}';
@@ -272,47 +291,49 @@ DECLARE
     pontoon_some bigint[];
     pontoon_count bigint;
     pontoon_open jsonb := '[]';
+    pontoon_batches bigint;
     pontoon_lap jsonb;
     pontoon_position jsonb;
-    {record_declarations}
-BEGIN
-    SELECT pg_catalog.pg_relation_filenode({regclass}::regclass), {ahead};
+    {}",
+                Record::DECLARATIONS,
+                from_tid = tid("pontoon_from"),
+                stop_tid = tid("pontoon_stop"),
+            ),
+            steps: format!(
+                "    SELECT pg_catalog.pg_relation_filenode({regclass}::regclass), {ahead};
     IF pontoon_storage IS DISTINCT FROM {storage} THEN
         {rewritten}
         RETURN;
     END IF;
 {steps}
-    {record}
-END
-",
-            stuck = self.position.stuck,
-            record_declarations = Record::DECLARATIONS,
-            regclass = quote_literal(&quote_table(self.table)),
-            storage = self.storage,
-            rewritten = Record::rewritten(),
-            record = record.text(),
-        )
+    {record}",
+                regclass = quote_literal(&quote_table(self.table)),
+                storage = self.storage,
+                rewritten = Record::rewritten(),
+                record = record.text(),
+            ),
+        }
     }
 
     /// Locks what nobody holds in `pontoon_spans` and changes it; `in_line` may
     /// lock a row when nothing was found. Unless a later lap will come by, it
     /// finds the pages where something is left.
     fn careful(&self, needs: &str, in_line: &str, is_last: bool) -> String {
-        let pick = self.rows.min(self.most).max(1);
+        const PICK: &str = "greatest(1, least(pontoon_rows, pontoon_most))";
         let table = quote_table(self.table);
         let within = WITHIN;
         let pick_and_update = format!(
             "FOREACH pontoon_span SLICE 1 IN ARRAY pontoon_spans LOOP
-            EXIT WHEN pg_catalog.cardinality(pontoon_tids) >= {pick};
+            EXIT WHEN pg_catalog.cardinality(pontoon_tids) >= {PICK};
             pontoon_tids := pontoon_tids || ARRAY(
                 SELECT t.ctid FROM ONLY {table} AS t
                 WHERE {within} AND {needs}
-                LIMIT {pick} - pg_catalog.cardinality(pontoon_tids)
+                LIMIT {PICK} - pg_catalog.cardinality(pontoon_tids)
                 {lock} OF t SKIP LOCKED);
         END LOOP;
         {in_line}
         {update}
-        pontoon_full := pg_catalog.cardinality(pontoon_tids) >= {pick};",
+        pontoon_full := pg_catalog.cardinality(pontoon_tids) >= {PICK};",
             lock = Work::lock(&self.upper.facts),
             update = self.update("t.ctid = ANY (pontoon_tids)"),
         );
@@ -352,6 +373,13 @@ END
     }
 }
 
+/// Ends the batch at the last whole page, where there is more than it may have.
+const HOW_FAR: &str = "IF pontoon_seen < pontoon_rows THEN
+        pontoon_to := pontoon_stop;
+    ELSE
+        pontoon_to := greatest(pontoon_from + 1, ((pontoon_last)::text::point)[0]::bigint);
+    END IF;";
+
 /// A row stands in `pontoon_span`.
 const WITHIN: &str = "t.ctid >= pg_catalog.format('(%s,0)', pontoon_span[1])::tid
               AND t.ctid < pg_catalog.format('(%s,0)', pontoon_span[2])::tid";
@@ -365,11 +393,6 @@ pub(super) fn in_line(select: &str) -> String {
             pontoon_tids := '{{}}';
         END; END IF;"
     )
-}
-
-/// A body as a statement.
-pub(crate) fn do_block(body: &str) -> String {
-    format!("DO {};\n", dollar_quote("pontoon", body))
 }
 
 /// The update itself; sets `pontoon_changed`.
@@ -407,8 +430,9 @@ pub(crate) fn update(table: &TableName, work: &Work, condition: &str) -> String 
     }
 }
 
-fn tid(page: u64) -> String {
-    format!("'({page},0)'::tid")
+/// Where a page begins, of an expression.
+fn tid(page: &str) -> String {
+    format!("pg_catalog.format('(%s,0)', {page})::tid")
 }
 
 /// The page of a tuple identifier.
@@ -419,7 +443,7 @@ fn page(tid: &str) -> String {
 fn spans(spans: &[Span]) -> String {
     let texts: Vec<String> = spans
         .iter()
-        .map(|(from, to)| format!("[{from},{to}]"))
+        .map(|(from, to)| format!("{{{from},{to}}}"))
         .collect();
-    format!("ARRAY[{}]::bigint[]", texts.join(","))
+    format!("{{{}}}", texts.join(","))
 }

@@ -14,6 +14,10 @@
 //! transaction. That makes every plan look dear, so JIT compilation, which
 //! goes by cost, is off as well (it doubled the time of a batch).
 //!
+//! Blocks that are kept would be planned anew for each batch all the same,
+//! because a range of unknown length looks dear; a plan for any range is asked
+//! for.
+//!
 //! **Names.** `pg_catalog` comes first, so that canonical expressions mean
 //! what they mean elsewhere; the role's own path stays behind it for the
 //! application's triggers, which the batch fires.
@@ -90,6 +94,7 @@ pub(crate) fn prologue(
         // parses those that it executes.
         ("check_function_bodies", "'off'".to_owned()),
         ("max_parallel_workers_per_gather", "'0'".to_owned()),
+        ("plan_cache_mode", "'force_generic_plan'".to_owned()),
         ("enable_tidscan", "'on'".to_owned()),
         ("enable_seqscan", "'off'".to_owned()),
         ("enable_bitmapscan", "'off'".to_owned()),

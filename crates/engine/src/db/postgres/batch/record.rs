@@ -1,7 +1,6 @@
 //! The end of a batch's block: what commits together with its rows.
 
-use pontoon_core::sql::quote::quote_literal;
-
+use crate::db::postgres::routines::Value;
 use crate::db::{Fence, RangeRecord};
 
 /// Where the block writes.
@@ -23,7 +22,7 @@ pub(crate) struct Record<'a> {
     /// Expression: what is added to the range's rows.
     pub(crate) rows: &'static str,
     /// Further assignments of `pontoon.range`, each with a comma before it.
-    pub(crate) more: String,
+    pub(crate) more: &'static str,
     /// Further pairs of the report, each with a comma before it.
     pub(crate) told: &'static str,
 }
@@ -32,6 +31,18 @@ impl Record<'_> {
     /// Variables that [`Record::text`] needs.
     pub(crate) const DECLARATIONS: &'static str =
         "pontoon_affected bigint;\n    pontoon_result record;";
+
+    /// Values that [`Record::text`] needs.
+    pub(crate) fn values(&self) -> [Value; 2] {
+        [
+            Value::bigint("pontoon_range", u64::from(self.target.range.no)),
+            Value::of(
+                "pontoon_position_before",
+                "text",
+                &self.target.range.position,
+            ),
+        ]
+    }
 
     /// The statements.
     pub(crate) fn text(&self) -> String {
@@ -60,8 +71,8 @@ impl Record<'_> {
             "UPDATE pontoon.range AS r
     SET position = pontoon_position::text, done = ({done}), rows = r.rows + {rows},
         pages_done = {pages_done}{more}
-    WHERE r.run = '{run}' AND r.step = {step} AND r.pass = {pass} AND r.no = {no}
-      AND r.position = {position} AND (r.owner IS NULL OR r.owner = '{token}')
+    WHERE r.run = '{run}' AND r.step = {step} AND r.pass = {pass} AND r.no = pontoon_range
+      AND r.position = pontoon_position_before AND (r.owner IS NULL OR r.owner = '{token}')
     RETURNING r.position, r.done, r.rows, r.pages_done, r.pages_total, r.detail INTO pontoon_result;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = '{moved}', MESSAGE = 'the range has moved on meanwhile';
@@ -83,9 +94,7 @@ impl Record<'_> {
             told = self.told,
             step = range.step,
             pass = range.pass,
-            no = range.no,
             token = fence.token,
-            position = quote_literal(&range.position),
             moved = super::MOVED,
             elapsed = ELAPSED,
         )

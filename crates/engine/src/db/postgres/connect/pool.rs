@@ -4,33 +4,26 @@
 //! cancel hits whoever has the connection by then.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use deadpool_postgres::{Manager, ManagerConfig, PoolError, RecyclingMethod, Runtime};
-use tokio::task::JoinHandle;
+use deadpool::managed::{
+    self, Manager, Metrics, PoolError, QueueMode, RecycleError, RecycleResult,
+};
 
 use super::error::{ConnectError, ConnectErrorKind};
 use super::options::{ConnectOptions, Purpose};
-use super::session::connect;
+use super::session::{Connection, connect};
 
 /// A connection on loan from a [`Pool`]; it goes back when dropped.
 ///
 /// It must be given back outside of any transaction: the pool only checks that the connection is still open.
-pub type Pooled = deadpool_postgres::Client;
+pub type Pooled = managed::Object<Connector>;
 
 /// A pool whose connections are opened on demand, up to a size that may change while it is in use.
 #[derive(Clone)]
 pub struct Pool {
-    inner: deadpool_postgres::Pool,
-    last_failure: LastFailure,
+    inner: managed::Pool<Connector>,
     target: String,
 }
-
-/// deadpool-postgres can only pass on errors of the driver, and those cannot be made from ours. The reason for the
-/// latest failure waits here; when several tasks fail at once they fail for the same reason, so any one will do.
-type LastFailure = Arc<Mutex<Option<ConnectError>>>;
 
 impl Pool {
     /// Makes a pool of at most `size` connections, at least one. Nothing is connected yet.
@@ -42,20 +35,15 @@ impl Pool {
         purpose: Purpose,
         size: usize,
     ) -> Result<Pool, ConnectError> {
-        let last_failure = LastFailure::default();
         let connector = Connector {
             options: options.clone(),
             purpose,
-            last_failure: Arc::clone(&last_failure),
         };
-        let config = ManagerConfig {
-            recycling_method: RecyclingMethod::Fast,
-        };
-        // The connector has its own options; the driver's configuration that the manager wants stays empty.
-        let manager = Manager::from_connect(tokio_postgres::Config::new(), connector, config);
-        let inner = deadpool_postgres::Pool::builder(manager)
+        // What came back last goes out first: it has most of what it needs at hand, and what is not needed any more
+        // stays idle.
+        let inner = managed::Pool::builder(connector)
             .max_size(size.max(1))
-            .runtime(Runtime::Tokio1)
+            .queue_mode(QueueMode::Lifo)
             .build()
             .map_err(|error| {
                 ConnectError::new(
@@ -66,7 +54,6 @@ impl Pool {
             })?;
         Ok(Pool {
             inner,
-            last_failure,
             target: options.display(),
         })
     }
@@ -76,28 +63,19 @@ impl Pool {
     /// # Errors
     /// A new connection was needed and could not be opened, or the pool is closed.
     pub async fn get(&self) -> Result<Pooled, ConnectError> {
-        self.inner.get().await.map_err(|error| {
-            let stored = match error {
-                PoolError::Backend(_) => self
-                    .last_failure
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .clone(),
-                PoolError::Closed
-                | PoolError::Timeout(_)
-                | PoolError::NoRuntimeSpecified
-                | PoolError::PostCreateHook(_) => None,
-            };
-            stored.unwrap_or_else(|| {
-                ConnectError::new(
-                    ConnectErrorKind::Unreachable,
-                    format!(
-                        "take a connection to {} from the pool: it is closed",
-                        self.target
-                    ),
-                    "run again",
-                )
-            })
+        self.inner.get().await.map_err(|error| match error {
+            PoolError::Backend(error) => error,
+            PoolError::Closed
+            | PoolError::Timeout(_)
+            | PoolError::NoRuntimeSpecified
+            | PoolError::PostCreateHook(_) => ConnectError::new(
+                ConnectErrorKind::Unreachable,
+                format!(
+                    "take a connection to {} from the pool: it is closed",
+                    self.target
+                ),
+                "run again",
+            ),
         })
     }
 
@@ -120,45 +98,30 @@ impl fmt::Debug for Pool {
     }
 }
 
-struct Connector {
+/// Opens the connections of a [`Pool`].
+#[derive(Debug)]
+pub struct Connector {
     options: ConnectOptions,
     purpose: Purpose,
-    last_failure: LastFailure,
 }
 
-type Opened = Result<(tokio_postgres::Client, JoinHandle<()>), tokio_postgres::Error>;
+impl Manager for Connector {
+    type Type = Connection;
+    type Error = ConnectError;
 
-impl deadpool_postgres::Connect for Connector {
-    fn connect(
-        &self,
-        _: &tokio_postgres::Config,
-    ) -> Pin<Box<dyn Future<Output = Opened> + Send + '_>> {
-        Box::pin(async move {
-            match connect(&self.options, self.purpose).await {
-                Ok(connection) => Ok(connection.into_parts()),
-                Err(error) => {
-                    *self
-                        .last_failure
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner) = Some(error);
-                    Err(stand_in())
-                }
-            }
-        })
+    async fn create(&self) -> Result<Connection, ConnectError> {
+        // On the heap: whoever takes a connection would else carry all of this in its own state.
+        Box::pin(connect(&self.options, self.purpose)).await
     }
-}
 
-/// An error of the driver's type that only says "not this way"; [`Pool::get`] replaces it.
-fn stand_in() -> tokio_postgres::Error {
-    "stand-in"
-        .parse::<tokio_postgres::Config>()
-        .expect_err("a word without `=` is no connection string")
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_stand_in_is_an_error() {
-        assert!(super::stand_in().as_db_error().is_none());
+    async fn recycle(
+        &self,
+        connection: &mut Connection,
+        _: &Metrics,
+    ) -> RecycleResult<ConnectError> {
+        if connection.is_closed() {
+            return Err(RecycleError::message("the connection is closed"));
+        }
+        Ok(())
     }
 }

@@ -21,6 +21,7 @@ use super::hosts::{Host, Place};
 use super::identity;
 use super::options::{ConnectOptions, Purpose, Secret, Target};
 use super::tls::{self, SslMode};
+use crate::db::postgres::routines::Routines;
 
 /// How long [`Connection::close`] waits for the farewell to be sent.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,9 +36,15 @@ pub struct Connection {
     lost: Arc<OnceLock<String>>,
     address: String,
     tls: Option<MakeRustlsConnect>,
+    routines: Routines,
 }
 
 impl Connection {
+    /// What the session keeps.
+    pub(crate) fn routines(&self) -> &Routines {
+        &self.routines
+    }
+
     /// The server that answered, as `host:port (address)`.
     #[must_use]
     pub fn address(&self) -> &str {
@@ -66,10 +73,6 @@ impl Connection {
         drop(client);
         // Both outcomes are fine: the task ended, or the network is gone and the session with it.
         drop(tokio::time::timeout(CLOSE_TIMEOUT, task).await);
-    }
-
-    pub(super) fn into_parts(self) -> (Client, JoinHandle<()>) {
-        (self.client, self.task)
     }
 }
 
@@ -365,6 +368,7 @@ impl Attempt<'_> {
             lost,
             address: dial.label.clone(),
             tls: None,
+            routines: Routines::default(),
         })
     }
 

@@ -24,6 +24,8 @@ use super::locks::{Lock, conflict, words};
 pub(super) struct Facts {
     /// The server's `deadlock_timeout`, also as set for our role.
     pub(super) deadlock_timeout: Duration,
+    /// As the most impatient of all roles has it.
+    pub(super) first_look: Duration,
     /// `server_version_num`.
     pub(super) version: i32,
 }
@@ -47,6 +49,10 @@ pub(super) struct Try<'a> {
     /// The server.
     pub(super) facts: Facts,
 }
+
+/// Who holds locks and waits for another one must have let go before anybody
+/// looks for a deadlock: this share of `deadlock_timeout` after it has begun.
+const BEFORE_DEADLOCKS: f64 = 0.8;
 
 /// The share of the budget that the DO block may use: the rest is for COMMIT,
 /// which flushes the log and is bounded by no timer before 17.
@@ -122,6 +128,19 @@ SELECT extract(epoch FROM pg_catalog.clock_timestamp()) AS ended",
         text
     }
 
+    /// Waits for a further table half as long as for the first one, and no longer
+    /// than until somebody who waits for us could look for a deadlock: whoever
+    /// holds that table and wants one of ours would be its victim.
+    fn wait_for_another(&self) -> String {
+        let until = self.facts.first_look.mul_f64(BEFORE_DEADLOCKS);
+        format!(
+            "    PERFORM pg_catalog.set_config('lock_timeout', greatest(1, least({half}, {until} - \
+             (extract(epoch FROM pg_catalog.clock_timestamp()) - begun) * 1000))::int::text, true);\n",
+            half = (self.wait / 2).as_millis().max(1),
+            until = until.as_millis(),
+        )
+    }
+
     /// The DO block: strong locks, the step unless it is done, the record,
     /// and the work that others deferred to the end of a transaction.
     fn block(&self) -> String {
@@ -136,14 +155,17 @@ BEGIN
 ",
         );
         for (place, lock) in self.locks.iter().filter(|lock| lock.lockable).enumerate() {
-            // Only the first is waited for: who waits holds nothing.
-            let nowait = if place == 0 { "" } else { " NOWAIT" };
+            if place > 0 {
+                text.push_str(&self.wait_for_another());
+            }
             text.push_str(&format!(
-                "    LOCK TABLE {} IN {} MODE{nowait};\n",
+                "    LOCK TABLE {} IN {} MODE;\n",
                 lock.only(),
                 words(lock.mode)
             ));
         }
+        // Nor for what LOCK TABLE could not take for us.
+        text.push_str(&self.wait_for_another());
         let run = guarded.fence.run;
         let no = guarded.no;
         text.push_str(&format!(

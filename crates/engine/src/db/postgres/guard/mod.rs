@@ -17,8 +17,10 @@
 //! 3. A try is [one message](message). It first takes a lock that blocks no
 //!    reads or writes and makes an autovacuum yield, then waits for the
 //!    strong lock for 50 ms, and twice as long at every further try up to
-//!    `min(budget, 0.8 × deadlock_timeout)`. Other tables are taken without
-//!    waiting, the one that was not to be had is the first of the next try.
+//!    `min(budget, 0.8 × deadlock_timeout)`. Other tables are waited for half
+//!    as long, and all of it ends before `0.8 × deadlock_timeout`, so that
+//!    whoever holds one of them and waits for us is nobody's victim. The one
+//!    that was not to be had is the first of the next try.
 //! 4. Between two tries lies twenty times a try's length, jittered: with
 //!    300 ms tries and 300 ms gaps an application lost half its throughput.
 //! 5. The step and its record commit together. After a lost connection the
@@ -170,7 +172,7 @@ pub(crate) async fn perform(
             Place::Rung => Duration::from_secs(1),
             Place::OtherLock(oid) => {
                 first_oid = Some(oid);
-                wait * GAP
+                elapsed.clamp(wait, hold.max(wait)) * GAP
             }
             Place::FirstLock => wait * GAP,
             // A lock that LOCK TABLE could not take for us, or another
@@ -232,7 +234,7 @@ fn too_long_for(guarded: &Guarded<'_>, budget: Duration, error: DbError) -> DbEr
             humantime::format_duration(budget)
         ),
         hints: vec![
-            "Raise max_lock_duration, or look for what makes this statement slow (deferred triggers, event triggers, very many partitions).".into(),
+            "Raise max_lock_duration, or look for what makes this statement slow (deferred triggers, event triggers, very many partitions; a large partition that was attached during the run and has no index or foreign key of its own for what the others have got: build it there, then run again).".into(),
         ],
         code: error.code,
     }

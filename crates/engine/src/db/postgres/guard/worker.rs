@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rand::Rng;
 
+use super::super::DEADLOCK_MS;
 use super::super::Postgres;
 use super::super::connect::{Purpose, is_pooler};
 use super::super::fence::{BEGIN, fence_statement};
@@ -52,10 +53,12 @@ pub(super) struct Failure {
 impl Failure {
     /// Another try may do better.
     pub(super) fn passes(&self) -> bool {
-        matches!(
-            self.error.code.as_deref(),
-            Some("55P03" | "57014" | "40P01" | "40001" | "25P04")
-        )
+        match self.error.code.as_deref() {
+            Some("55P03" | "57014" | "40P01" | "40001" | "25P04") => true,
+            // A partition was dropped since we looked what there is to lock.
+            Some("42P01") => self.place != Place::Step,
+            _ => false,
+        }
     }
 }
 
@@ -68,9 +71,12 @@ impl Worker {
             || is_pooler(control).await.map_err(failed)?;
         let row = session
             .query_typed_one(
-                "SELECT pg_catalog.pg_backend_pid(),
-                        (SELECT setting::int8 FROM pg_catalog.pg_settings WHERE name = 'deadlock_timeout'),
-                        pg_catalog.current_setting('server_version_num')::int4",
+                &format!(
+                    "SELECT pg_catalog.pg_backend_pid(),
+                            (SELECT setting::int4 FROM pg_catalog.pg_settings WHERE name = 'deadlock_timeout'),
+                            pg_catalog.current_setting('server_version_num')::int4,
+                            {DEADLOCK_MS}"
+                ),
                 &[],
             )
             .await
@@ -80,9 +86,8 @@ impl Worker {
             pid: row.get(0),
             pooled,
             facts: Facts {
-                deadlock_timeout: Duration::from_millis(
-                    u64::try_from(row.get::<_, i64>(1)).unwrap_or(1000),
-                ),
+                deadlock_timeout: milliseconds(row.get(1)),
+                first_look: milliseconds(row.get(3)),
                 version: row.get(2),
             },
             name: format!("pontoon/guard {:08x}", rand::rng().random::<u32>()),
@@ -168,6 +173,10 @@ impl Worker {
     }
 }
 
+fn milliseconds(ms: i32) -> Duration {
+    Duration::from_millis(u64::from(ms.unsigned_abs()))
+}
+
 fn cost(messages: &[tokio_postgres::SimpleQueryMessage]) -> Result<Cost, DbError> {
     let broken = || DbError::new(ErrorKind::Internal, "read the cost of a guarded step");
     let mut cost = None;
@@ -208,11 +217,9 @@ fn place(error: &tokio_postgres::Error, locks: &[Lock]) -> Place {
         return Place::Step;
     };
     let statement = context[at..].lines().next().unwrap_or_default();
-    if !statement.contains("NOWAIT") {
-        return Place::FirstLock;
+    let mut locks = locks.iter().filter(|lock| lock.lockable).enumerate();
+    match locks.find(|(_, lock)| statement.contains(&format!("{} IN ", lock.only()))) {
+        Some((place, lock)) if place > 0 => Place::OtherLock(lock.oid),
+        _ => Place::FirstLock,
     }
-    locks
-        .iter()
-        .find(|lock| statement.contains(&format!("{} IN ", lock.only())))
-        .map_or(Place::FirstLock, |lock| Place::OtherLock(lock.oid))
 }

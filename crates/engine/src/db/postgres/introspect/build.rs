@@ -117,11 +117,13 @@ pub(super) fn catalog(about: &rows::Server, decoded: Decoded) -> Catalog {
             version: about.version,
             system_identifier: about.system_identifier.clone(),
             database: about.database.clone(),
+            compression: about.compression.clone(),
         },
         tables,
         expressions: Vec::new(),
         types: Vec::new(),
         objects: Vec::new(),
+        replacements: Vec::new(),
         views: Vec::new(),
     }
 }
@@ -140,6 +142,7 @@ fn table(row: rows::Table) -> Table {
             'p' => TableKind::Partitioned,
             other => TableKind::Other(other),
         },
+        unlogged: row.unlogged,
         owner: row.owner,
         owned_by_us: row.owned_by_us,
         columns: Vec::new(),
@@ -169,6 +172,7 @@ fn table(row: rows::Table) -> Table {
                 other => other.to_string(),
             },
             columns: row.partition_columns,
+            expressions: row.partition_expressions,
         }),
         children: row.children,
         parents: row.parents,
@@ -256,13 +260,14 @@ fn column(row: rows::Column, table: &Table) -> Column {
         position: row.position,
         base_type: row.base_type,
         not_null_domain: row.not_null_domain,
+        type_default: row.type_default,
         settings: row.settings,
         grants: row.grants,
         dependents,
     }
 }
 
-fn constraint(row: rows::Constraint) -> Constraint {
+pub(super) fn constraint(row: rows::Constraint) -> Constraint {
     let kind = match (
         row.contype,
         row.expression,
@@ -316,7 +321,7 @@ fn action(letter: char) -> ReferentialAction {
     }
 }
 
-fn index(row: rows::Index) -> Index {
+pub(super) fn index(row: rows::Index) -> Index {
     Index {
         name: row.name,
         method: row.method,
@@ -328,6 +333,7 @@ fn index(row: rows::Index) -> Index {
         valid: row.valid,
         constraint: row.constraint,
         definition: row.definition,
+        settings: row.settings,
     }
 }
 

@@ -20,8 +20,10 @@
 
 mod build;
 mod dependents;
+mod followers;
 mod objects;
 mod questions;
+mod replacements;
 mod rows;
 mod views;
 

@@ -24,8 +24,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use pontoon_core::catalog::{
-    Catalog, ExprFacts, ExpressionAnswer, ObjectAnswer, Question, ServerMessage, TypeAnswer,
-    TypeFacts,
+    Catalog, ExprFacts, ExpressionAnswer, ObjectAnswer, Question, Replacing, ServerMessage,
+    TypeAnswer, TypeFacts,
 };
 use pontoon_core::expr::{Expr, ROW, Volatility};
 use pontoon_core::lex::{self, TokenKind};
@@ -98,6 +98,7 @@ struct RawType {
     error: Option<ServerMessage>,
     name: Option<String>,
     base: Option<String>,
+    storage: Option<char>,
     #[serde(default)]
     constrained_domain: bool,
 }
@@ -113,10 +114,15 @@ pub(super) async fn ask(
     let mut refused: HashMap<usize, ServerMessage> = HashMap::new();
     let mut shapes: BTreeMap<ShapeKey, Vec<ExpressionText>> = BTreeMap::new();
     let mut types = Vec::new();
+    let mut replacements: Vec<&Replacing> = Vec::new();
     let (mut supposed, mut views): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
     for (no, question) in request.questions.iter().enumerate() {
         match question {
             Question::Object { .. } => {}
+            // The question about the type tells what is wrong with it.
+            Question::Replacement(replacing) => {
+                replacements.extend(type_text(&replacing.to).is_ok().then_some(replacing));
+            }
             Question::Suppose { statement } => supposed.push(statement.as_str()),
             Question::View { query } => views.push(query.as_str()),
             Question::Type { text } => match type_text(text) {
@@ -156,7 +162,7 @@ pub(super) async fn ask(
         expressions: Vec::new(),
         types: Vec::new(),
     };
-    if !(shapes.is_empty() && types.is_empty() && views.is_empty()) {
+    if !(shapes.is_empty() && types.is_empty() && views.is_empty() && replacements.is_empty()) {
         if about.in_recovery {
             return Err(InspectError::Standby);
         }
@@ -169,6 +175,9 @@ pub(super) async fn ask(
         let asked = Asked { shapes, types };
         answered = put(client, &request.schema, &supposed, &asked).await?;
         catalog.views = super::views::ask(client, &request.schema, &supposed, &views).await?;
+        catalog.replacements =
+            super::replacements::ask(client, &request.schema, &supposed, &replacements, catalog)
+                .await?;
     }
 
     let mut objects = objects::ask(client, &request.questions).await?;
@@ -185,7 +194,7 @@ pub(super) async fn ask(
     for (no, question) in request.questions.iter().enumerate() {
         let refused = refused.remove(&no);
         match question {
-            Question::Suppose { .. } | Question::View { .. } => {}
+            Question::Suppose { .. } | Question::View { .. } | Question::Replacement(_) => {}
             Question::Object { object } => catalog.objects.push(ObjectAnswer {
                 object: object.clone(),
                 facts: objects.remove(&no),
@@ -270,6 +279,24 @@ async fn put(
     decode_one("the plan's expressions", answers)
 }
 
+/// What the server has against a text; an error of another kind is one of the
+/// reading: a server that has no room or no time says nothing of the text.
+pub(super) fn refused(
+    error: tokio_postgres::Error,
+    doing: &'static str,
+) -> Result<ServerMessage, InspectError> {
+    match error.as_db_error() {
+        Some(said) if !matches!(&said.code().code()[..2], "53" | "55" | "57" | "58") => {
+            Ok(ServerMessage {
+                code: said.code().code().to_owned(),
+                message: said.message().to_owned(),
+                hint: said.hint().map(str::to_owned),
+            })
+        }
+        _ => Err(server(doing)(error)),
+    }
+}
+
 /// A name in double quotes.
 fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
@@ -277,7 +304,11 @@ fn quote(name: &str) -> String {
 
 /// The columns of the table, those that the plan adds in place of any of the
 /// same name. A table that does not exist has the added ones only.
-fn column_list(catalog: &Catalog, table: &TableName, extra: &[(String, String)]) -> String {
+pub(super) fn column_list(
+    catalog: &Catalog,
+    table: &TableName,
+    extra: &[(String, String)],
+) -> String {
     let mut columns: Vec<String> = Vec::new();
     for column in catalog.tables.get(table).iter().flat_map(|t| &t.columns) {
         if extra.iter().any(|(name, _)| *name == column.def.name) {
@@ -381,6 +412,7 @@ fn type_facts(raw: Option<RawType>) -> Result<Result<TypeFacts, ServerMessage>, 
             name,
             base,
             constrained_domain: raw.constrained_domain,
+            storage: raw.storage,
         })),
         _ => Err(incomplete),
     }

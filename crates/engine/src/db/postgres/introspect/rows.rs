@@ -1,6 +1,6 @@
 //! What our queries return: one JSON object a row.
 
-use pontoon_core::catalog::{Grant, IndexKey};
+use pontoon_core::catalog::{Grant, IndexKey, IndexSettings};
 use pontoon_core::expr::Volatility;
 use pontoon_core::name::TableName;
 use serde::Deserialize;
@@ -51,6 +51,7 @@ pub(super) struct Server {
     pub(super) role: String,
     pub(super) may_create_temp: bool,
     pub(super) in_recovery: bool,
+    pub(super) compression: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -59,6 +60,7 @@ pub(super) struct Table {
     pub(super) schema: String,
     pub(super) name: String,
     pub(super) kind: char,
+    pub(super) unlogged: bool,
     pub(super) owner: String,
     pub(super) owned_by_us: bool,
     pub(super) comment: Option<String>,
@@ -69,6 +71,7 @@ pub(super) struct Table {
     pub(super) replica_identity: char,
     pub(super) replica_index: Option<String>,
     pub(super) partition_strategy: Option<char>,
+    pub(super) partition_expressions: bool,
     pub(super) partition_columns: Vec<String>,
     pub(super) children: Vec<TableName>,
     pub(super) parents: Vec<TableName>,
@@ -95,6 +98,7 @@ pub(super) struct Column {
     pub(super) generated: String,
     pub(super) comment: Option<String>,
     pub(super) not_null_domain: bool,
+    pub(super) type_default: bool,
     pub(super) settings: Vec<String>,
     pub(super) grants: Vec<Grant>,
     pub(super) security_labels: Vec<String>,
@@ -139,6 +143,7 @@ pub(super) struct Index {
     pub(super) valid: bool,
     pub(super) constraint: Option<String>,
     pub(super) definition: String,
+    pub(super) settings: IndexSettings,
 }
 
 #[derive(Debug, Deserialize)]

@@ -5,7 +5,7 @@ use pontoon_core::catalog::{ServerMessage, ViewAnswer};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use super::questions::begin;
+use super::questions::{begin, refused};
 use super::{InspectError, end, server};
 
 const DOING: &str = "let the server read the queries of views";
@@ -60,17 +60,7 @@ async fn one(
             .iter()
             .map(|row| (row.get(0), row.get(1)))
             .collect()),
-        Err(error) => match error.as_db_error() {
-            // A server that has no room or no time says nothing of the query.
-            Some(said) if !matches!(&said.code().code()[..2], "53" | "55" | "57" | "58") => {
-                Err(ServerMessage {
-                    code: said.code().code().to_owned(),
-                    message: said.message().to_owned(),
-                    hint: said.hint().map(str::to_owned),
-                })
-            }
-            _ => return Err(server(DOING)(error)),
-        },
+        Err(error) => Err(refused(error, DOING)?),
     };
     client
         .batch_execute("ROLLBACK TO SAVEPOINT pontoon_view")

@@ -33,10 +33,10 @@ use tokio_postgres::{Client, Row};
 
 use self::leaf::Leaf;
 use self::position::{Facts, KeyPosition, KeyUpper, PagePosition, PageUpper};
-use super::Postgres;
 use super::batch::prologue::TEXT_FORM;
 use super::fence::fence_statement;
 use super::sqlstate::classify;
+use super::{DEADLOCK_MS, Postgres};
 use crate::db::{DbError, ErrorKind, Fence, Findings, RangeRecord, Scan, ScanKind};
 
 /// A range is split off for each of these many pages (256 MB), so that
@@ -272,7 +272,7 @@ impl Maker<'_> {
         let row = self
             .client
             .query_typed_one(
-                include_str!("sql/facts.sql"),
+                &include_str!("sql/facts.sql").replace("{deadlock_ms}", DEADLOCK_MS),
                 &[
                     (&leaf.relid, Type::OID),
                     (&written_columns(&self.scan.kind), Type::TEXT_ARRAY),

@@ -5,12 +5,10 @@
 //! keeps in reserve is not. Ours are told by the purpose in their
 //! `application_name`; those of other runs are no application either.
 
-use super::Signals;
+use super::{Signals, TIMEOUT, text_array};
 use crate::db::postgres::connect::Purpose;
 use crate::db::postgres::session::{rows, text};
 use crate::db::{Company, DbError, ErrorKind};
-
-use super::{TIMEOUT, text_array};
 
 pub(super) async fn ask(signals: &mut Signals) -> Result<Company, DbError> {
     const DOING: &str = "see who else is at work";

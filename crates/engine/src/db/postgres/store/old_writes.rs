@@ -2,12 +2,13 @@
 //!
 //! A dual write notes it in a sequence, at most once a second. What it cannot
 //! see stays unknown: readers, writes that change nothing of the mapped
-//! columns, and the time before it was installed.
+//! columns, those of versions that write the same columns by another name
+//! (`split_table`), and the time before it was installed.
 
 use std::time::Duration;
 
 use pontoon_core::sql::postgres::sync::{artifact, conflicts_sequence, seen_sequence};
-use pontoon_core::step::Action;
+use pontoon_core::step::{Action, Rule};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
@@ -21,8 +22,14 @@ use crate::db::{DbError, OldWrites};
 pub(crate) async fn old_writes(database: &Postgres, run: Uuid) -> Result<OldWrites, DbError> {
     let word = run_word(run);
     let (mut seen, mut conflicts, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
+    let mut told_apart = true;
     for step in steps(database, run).await? {
         if let Action::Sync(sync) = &step.step.action {
+            // Both versions write the same columns, by one name or the other.
+            told_apart &= !sync
+                .mappings
+                .iter()
+                .any(|mapping| matches!(mapping.rule, Rule::Copied { .. }));
             let artifact = artifact(&word, &sync.table);
             seen.push(seen_sequence(&artifact));
             conflicts.push(conflicts_sequence(&artifact));
@@ -44,7 +51,7 @@ pub(crate) async fn old_writes(database: &Postgres, run: Uuid) -> Result<OldWrit
         .await
         .map_err(|error| classify(&error, "read when old versions last wrote"))?;
     let mut result = OldWrites::default();
-    let mut unknown = rows.len() < numbers.len() || rows.is_empty();
+    let mut unknown = !told_apart || rows.len() < numbers.len() || rows.is_empty();
     for row in &rows {
         unknown |= !row.get::<_, bool>("watched");
         let last_at: Option<String> = row.get("last_at");

@@ -14,17 +14,18 @@
 
 use pontoon_core::sql::postgres::mapping::{any_of, mismatch, repairable};
 use pontoon_core::sql::quote::{quote_literal, quote_table};
-use pontoon_core::step::{CursorKind, Verify};
+use pontoon_core::step::{CursorKind, Mapping, Rule, Verify};
 
 use super::Postgres;
-use super::batch::pages::{do_block, update};
+use super::batch::pages::update;
 use super::batch::prologue::{Access, EPILOGUE, prologue};
 use super::batch::record::{Record, Target};
 use super::batch::work::{ROW, Work, row_name};
 use super::batch::{MOVED, Told, failure};
 use super::ranges::position::{PagePosition, PageUpper, read};
 use super::ranges::reload;
-use crate::db::{DbError, ErrorKind, Fence, Findings, VerifyReport, VerifyRequest};
+use super::routines::{Block, Value};
+use crate::db::{DbError, ErrorKind, Fence, VerifyReport, VerifyRequest};
 
 /// Examples that a range keeps.
 const MOST_EXAMPLES: usize = 20;
@@ -45,10 +46,11 @@ pub(super) async fn verify_chunk(
         ));
     }
     let work = Work::fill(&request.verify.mappings);
-    let message = message(fence, request, &work)?;
+    let (prologue, block) = message(fence, request, &work)?;
     let session = database.batch_session().await?;
     let doing = format!("compare rows of {}", range.table);
-    let error = match session.one_message(&message, &doing).await {
+    let sent = session.block_message(&prologue, &block, EPILOGUE, &doing);
+    let error = match sent.await {
         Ok(messages) => {
             let mut told = Told::of(&messages)?;
             let found = told.found.take().unwrap_or_default();
@@ -84,7 +86,12 @@ pub(super) async fn verify_chunk(
     }
 }
 
-fn message(fence: &Fence, request: &VerifyRequest, work: &Work) -> Result<String, DbError> {
+/// How a chunk's message begins, and its block.
+fn message(
+    fence: &Fence,
+    request: &VerifyRequest,
+    work: &Work,
+) -> Result<(String, Block), DbError> {
     let range = &request.range;
     let position: PagePosition = read(&range.position)?;
     let upper: PageUpper = read(range.upper.as_deref().unwrap_or_default())?;
@@ -99,17 +106,14 @@ fn message(fence: &Fence, request: &VerifyRequest, work: &Work) -> Result<String
         range,
         max_rows_affected: request.max_rows_affected,
     };
-    Ok(format!(
-        "{}{}{EPILOGUE}",
-        prologue(
-            fence,
-            Access::Pages,
-            &work.pins,
-            request.timeout,
-            &upper.facts
-        ),
-        chunk.text(&target)
-    ))
+    let prologue = prologue(
+        fence,
+        Access::Pages,
+        &work.pins,
+        request.timeout,
+        &upper.facts,
+    );
+    Ok((prologue, chunk.block(&target)))
 }
 
 struct Chunk<'a> {
@@ -120,49 +124,54 @@ struct Chunk<'a> {
 }
 
 impl Chunk<'_> {
-    fn text(&self, target: &Target<'_>) -> String {
+    fn block(&self, target: &Target<'_>) -> Block {
         let range = &self.request.range;
         let table = quote_table(&range.table);
         let regclass = format!("{}::regclass", quote_literal(&table));
-        let size = format!(
-            "pg_catalog.pg_relation_size({regclass}) / pg_catalog.current_setting('block_size')::bigint"
-        );
         let end = if self.upper.tail {
-            format!("greatest({}, {size})", self.upper.end)
+            format!(
+                "greatest(pontoon_end, pg_catalog.pg_relation_size({regclass}) / pg_catalog.current_setting('block_size')::bigint)"
+            )
         } else {
-            self.upper.end.to_string()
+            "pontoon_end".to_owned()
         };
         let rows = self.request.rows.max(1);
-        let Known {
-            mismatched,
-            conflicts,
-            repaired,
-            examples,
-        } = Known::of(&range.findings);
+        let known = &range.findings;
         let record = Record {
             target,
             done: format!("pontoon_to >= {end}"),
-            pages_done: format!("pontoon_to - {}", self.upper.begin),
+            pages_done: "pontoon_to - pontoon_begin".to_owned(),
             rows: "pontoon_checked",
-            more: format!(
-                ", pages_total = greatest(r.pages_total, pontoon_to - {begin}),
+            more: ", pages_total = greatest(r.pages_total, pontoon_to - pontoon_begin),
         detail = r.detail || pg_catalog.jsonb_build_object('findings', pg_catalog.jsonb_build_object(
-            'mismatched', {mismatched} + pontoon_mismatched, 'conflicts', {conflicts} + pontoon_conflicts,
-            'repaired', {repaired} + pontoon_changed,
-            'examples', {examples}::jsonb || pg_catalog.to_jsonb(pontoon_examples[1:{room}])))",
-                begin = self.upper.begin,
-                examples = quote_literal(&examples),
-                room = MOST_EXAMPLES.saturating_sub(range.findings.examples.len()),
-            ),
+            'mismatched', pontoon_mismatched_before + pontoon_mismatched,
+            'conflicts', pontoon_conflicts_before + pontoon_conflicts,
+            'repaired', pontoon_repaired_before + pontoon_changed,
+            'examples', pontoon_examples_before || pg_catalog.to_jsonb(pontoon_examples[1:pontoon_room])))",
             told: ", 'checked', pontoon_checked,
         'found', pg_catalog.jsonb_build_object('mismatched', pontoon_mismatched, 'conflicts', pontoon_conflicts,
             'repaired', pontoon_changed, 'examples', pontoon_examples)",
         };
-        do_block(&format!(
-            "
-#variable_conflict use_variable
-DECLARE
-    pontoon_begun CONSTANT timestamptz := pg_catalog.clock_timestamp();
+        let examples = serde_json::to_string(&known.examples).expect("a list of texts is JSON");
+        let room = MOST_EXAMPLES.saturating_sub(known.examples.len());
+        let mut values = vec![
+            Value::bigint("pontoon_from", self.from),
+            Value::bigint("pontoon_begin", self.upper.begin),
+            Value::bigint("pontoon_end", self.upper.end),
+            Value::bigint("pontoon_rows", rows),
+            Value::bigint("pontoon_window", rows.min(MOST_PAGES)),
+            Value::bigint("pontoon_mismatched_before", known.mismatched),
+            Value::bigint("pontoon_conflicts_before", known.conflicts),
+            Value::bigint("pontoon_repaired_before", known.repaired),
+            Value::of("pontoon_examples_before", "jsonb", &examples),
+            Value::bigint("pontoon_room", room as u64),
+        ];
+        values.extend(record.values());
+        Block {
+            values,
+            declarations: format!(
+                "    pontoon_begun CONSTANT timestamptz := pg_catalog.clock_timestamp();
+    pontoon_from_tid CONSTANT tid := pg_catalog.format('(%s,0)', pontoon_from)::tid;
     pontoon_storage bigint;
     pontoon_seen bigint;
     pontoon_last tid;
@@ -179,48 +188,42 @@ DECLARE
     pontoon_changed bigint := 0;
     pontoon_contended bigint := 0;
     pontoon_position jsonb;
-    {declarations}
-BEGIN
-    pontoon_stop := least({end}, {from} + {window});
+    {}",
+                Record::DECLARATIONS
+            ),
+            steps: format!(
+                "    pontoon_stop := least({end}, pontoon_from + pontoon_window);
     pontoon_stop_tid := pg_catalog.format('(%s,0)', pontoon_stop)::tid;
     SELECT pg_catalog.pg_relation_filenode({regclass}), pg_catalog.count(*), pg_catalog.max(place)
     INTO pontoon_storage, pontoon_seen, pontoon_last
     FROM (SELECT t.ctid AS place FROM ONLY {table} AS t
-          WHERE t.ctid >= '({from},0)'::tid AND t.ctid < pontoon_stop_tid LIMIT {rows}) AS ahead;
+          WHERE t.ctid >= pontoon_from_tid AND t.ctid < pontoon_stop_tid LIMIT pontoon_rows) AS ahead;
     IF pontoon_storage IS DISTINCT FROM {storage} THEN
         {rewritten}
         RETURN;
     END IF;
-    IF pontoon_seen < {rows} THEN
+    IF pontoon_seen < pontoon_rows THEN
         pontoon_to := pontoon_stop;
     ELSE
-        pontoon_to := greatest({next}, ((pontoon_last)::text::point)[0]::bigint);
+        pontoon_to := greatest(pontoon_from + 1, ((pontoon_last)::text::point)[0]::bigint);
     END IF;
     pontoon_to_tid := pg_catalog.format('(%s,0)', pontoon_to)::tid;
     {compare}
     {repair}
     pontoon_position := pg_catalog.jsonb_build_object('page', pontoon_to, 'open', '[]'::jsonb, 'careful', 0);
-    {record}
-END
-",
-            declarations = Record::DECLARATIONS,
-            from = self.from,
-            window = rows.min(MOST_PAGES),
-            storage = range.storage,
-            rewritten = Record::rewritten(),
-            next = self.from + 1,
-            compare = self.compare(&table),
-            repair = self.repair(&table),
-            record = record.text(),
-        ))
+    {record}",
+                storage = range.storage,
+                rewritten = Record::rewritten(),
+                compare = self.compare(&table),
+                repair = self.repair(&table),
+                record = record.text(),
+            ),
+        }
     }
 
     /// The comparison: one statement over `[from, pontoon_to)`.
     fn compare(&self, table: &str) -> String {
-        let within = format!(
-            "t.ctid >= '({},0)'::tid AND t.ctid < pontoon_to_tid",
-            self.from
-        );
+        let within = "t.ctid >= pontoon_from_tid AND t.ctid < pontoon_to_tid";
         format!(
             "WITH wrong AS MATERIALIZED (
         SELECT t.ctid AS place, {undecidable} AS undecidable, {name} AS name
@@ -255,12 +258,11 @@ END
         pontoon_tids := ARRAY(
             SELECT t.ctid FROM ONLY {table} AS t
             WHERE t.ctid = ANY (pontoon_wrong) AND {needs}
-            LIMIT {most}
+            LIMIT pontoon_rows
             {lock} OF t SKIP LOCKED);
         {update}
     END IF;",
             needs = self.work.needs,
-            most = self.request.rows.max(1),
             lock = Work::lock(&self.upper.facts),
             update = update(
                 &self.request.range.table,
@@ -271,6 +273,18 @@ END
     }
 }
 
+/// What a mapping is called where a row contradicts it: by its columns.
+fn concerns(mapping: &Mapping) -> String {
+    match &mapping.rule {
+        Rule::Copied { twin, .. } => format!("no equal row in {}", twin.table),
+        Rule::Pair { .. } | Rule::Fill { .. } | Rule::Derived { .. } | Rule::Omitted { .. } => {
+            let columns = mapping.old.iter().chain(&mapping.new);
+            let names: Vec<&str> = columns.map(|column| column.name.as_str()).collect();
+            names.join(", ")
+        }
+    }
+}
+
 /// An expression: which mappings of the row `t` contradict themselves in a
 /// way that only a person can decide, by their columns; NULL when none does.
 fn undecidable(verify: &Verify) -> String {
@@ -278,17 +292,11 @@ fn undecidable(verify: &Verify) -> String {
         .mappings
         .iter()
         .map(|mapping| {
-            let columns: Vec<&str> = mapping
-                .old
-                .iter()
-                .chain(&mapping.new)
-                .map(|column| column.name.as_str())
-                .collect();
             format!(
                 "CASE WHEN {} AND NOT {} THEN {} END",
                 mismatch(mapping, ROW),
                 repairable(mapping, ROW),
-                quote_literal(&columns.join(", "))
+                quote_literal(&concerns(mapping))
             )
         })
         .collect();
@@ -299,23 +307,4 @@ fn undecidable(verify: &Verify) -> String {
         "nullif(pg_catalog.concat_ws('; ', {}), '')",
         each.join(", ")
     )
-}
-
-/// What the range knew before this chunk, for the statement that adds to it.
-struct Known {
-    mismatched: u64,
-    conflicts: u64,
-    repaired: u64,
-    examples: String,
-}
-
-impl Known {
-    fn of(findings: &Findings) -> Self {
-        Self {
-            mismatched: findings.mismatched,
-            conflicts: findings.conflicts,
-            repaired: findings.repaired,
-            examples: serde_json::to_string(&findings.examples).expect("a list of texts is JSON"),
-        }
-    }
 }

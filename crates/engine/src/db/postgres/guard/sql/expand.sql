@@ -21,6 +21,26 @@ SELECT w.oid, n.nspname::text AS schema_name, c.relname::text AS table_name,
 FROM wanted w
 JOIN pg_catalog.pg_class c ON c.oid = w.oid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+-- LOCK TABLE locks all that a view reads as well, as strongly. So a view is
+-- locked beforehand only where that is wanted anyway: whoever reads it has its
+-- lock first and that of the table after it, and so must we.
 WHERE c.relkind IN ('r', 'p')
+   OR c.relkind = 'v' AND NOT EXISTS (
+        SELECT
+        FROM pg_catalog.pg_rewrite r
+        JOIN pg_catalog.pg_depend d
+          ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid
+         AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid <> c.oid
+        JOIN pg_catalog.pg_class below ON below.oid = d.refobjid
+        WHERE r.ev_class = c.oid
+          AND (below.relkind NOT IN ('r', 'p')
+               -- LOCK TABLE asks the view's owner, or whoever uses it, for rights on what it reads.
+               OR NOT pg_catalog.has_table_privilege(
+                    CASE WHEN 'security_invoker=true' = ANY (c.reloptions) THEN CURRENT_USER ELSE pg_catalog.pg_get_userbyid(c.relowner) END,
+                    below.oid, 'UPDATE, DELETE, TRUNCATE')
+               OR NOT EXISTS (
+                    SELECT FROM wanted b
+                    WHERE b.oid = below.oid AND b.strength >= w.strength
+                      AND (b.recurse OR NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = b.oid)))))
 GROUP BY w.oid, n.nspname, c.relname
 ORDER BY min(w.ordinal), min(w.depth), w.oid

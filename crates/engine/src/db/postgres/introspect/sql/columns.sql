@@ -39,6 +39,7 @@ SELECT json_build_object(
               FROM layer JOIN pg_type b ON b.oid = layer.typbasetype AND b.typtype = 'd'
         )
         SELECT bool_or(typnotnull) FROM layer),
+    'type_default', t.typdefault IS NOT NULL,
     'settings', array_remove(ARRAY[
         CASE WHEN a.attstattarget >= 0 THEN 'SET STATISTICS ' || a.attstattarget END,
         CASE WHEN a.attstorage <> t.typstorage THEN 'SET STORAGE ' ||

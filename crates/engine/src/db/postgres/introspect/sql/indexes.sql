@@ -38,7 +38,15 @@ SELECT json_build_object(
     'constraint', (
         SELECT k.conname FROM pg_constraint k
          WHERE k.conindid = i.indexrelid AND k.conrelid = i.indrelid AND k.contype IN ('p', 'u', 'x')),
-    'definition', pg_get_indexdef(i.indexrelid)
+    'definition', pg_get_indexdef(i.indexrelid),
+    'settings', json_build_object(
+        'options', to_json(coalesce(ic.reloptions, '{}')),
+        'tablespace', (SELECT spcname FROM pg_tablespace WHERE oid = ic.reltablespace),
+        'statistics', (
+            SELECT coalesce(json_agg(json_build_array(e.attnum, e.attstattarget) ORDER BY e.attnum), '[]')
+              FROM pg_attribute e
+             WHERE e.attrelid = i.indexrelid AND e.attnum > 0 AND e.attstattarget >= 0),
+        'clustered', i.indisclustered)
 )::text
   FROM pg_index i
   JOIN pg_class ic ON ic.oid = i.indexrelid

@@ -55,7 +55,7 @@ WITH asked AS (
       JOIN pg_catalog.pg_namespace n ON n.nspname = a.name
      WHERE a.kind = 'schema'
     UNION ALL
-    SELECT a.no, t.typtype::text, t.typowner, t.typacl,
+    SELECT a.no, t.typtype::text, t.typowner, coalesce(t.typacl, pg_catalog.acldefault('T', t.typowner)),
            pg_catalog.obj_description(t.oid, 'pg_type'), NULL,
            (SELECT pg_catalog.json_agg(e.enumlabel ORDER BY e.enumsortorder)
               FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid), NULL, NULL
@@ -93,6 +93,67 @@ SELECT pg_catalog.json_build_object(
     'labels', coalesce(f.labels, '[]'),
     'definition', f.definition,
     'extension', f.extension,
+    'uses', (
+        SELECT pg_catalog.json_build_object(
+                   'columns', (
+                       SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
+                                  'table', pg_catalog.json_build_object('schema', cn.nspname, 'name', c.relname),
+                                  'column', u.attname) ORDER BY cn.nspname COLLATE "C", c.relname COLLATE "C", u.attnum), '[]')
+                         FROM pg_catalog.pg_attribute u
+                         JOIN pg_catalog.pg_class c ON c.oid = u.attrelid AND c.relkind IN ('r', 'p')
+                         JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace
+                        WHERE u.atttypid = t.oid AND u.attnum > 0 AND NOT u.attisdropped AND u.attinhcount = 0),
+                   'others', (
+                       SELECT coalesce(pg_catalog.json_agg(o.words ORDER BY o.words COLLATE "C"), '[]')
+                         FROM (SELECT DISTINCT pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid)
+                                 FROM pg_catalog.pg_depend d
+                                 LEFT JOIN pg_catalog.pg_class c
+                                   ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = d.objid
+                                WHERE d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass
+                                  AND d.refobjid IN (t.oid, t.typarray) AND d.deptype <> 'i'
+                                  -- Columns are told above, those of views by what their query reads.
+                                  AND NOT (d.refobjid = t.oid AND coalesce(c.relkind IN ('r', 'p', 'v', 'm'), false))
+                                  -- What reads a column of the type hangs on it and is judged with it.
+                                  AND NOT EXISTS (
+                                      SELECT FROM pg_catalog.pg_depend h
+                                        JOIN pg_catalog.pg_attribute u
+                                          ON u.attrelid = h.refobjid AND u.attnum = h.refobjsubid AND u.atttypid = t.oid
+                                       WHERE h.classid = d.classid AND h.objid = d.objid
+                                         AND h.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass)) AS o (words)))
+          FROM asked a
+          JOIN pg_catalog.pg_namespace n ON n.nspname = a.schema
+          JOIN pg_catalog.pg_type t ON t.typnamespace = n.oid AND t.typname = a.name
+         WHERE a.no = f.no AND a.kind = 'type'),
+    'needed_by', (
+        SELECT coalesce(pg_catalog.json_agg(DISTINCT pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid)), '[]')
+          FROM relation r
+          JOIN pg_catalog.pg_constraint k ON k.conrelid = r.oid AND k.conname = r.part
+          JOIN pg_catalog.pg_depend d
+            ON d.refclassid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.refobjid = k.oid AND d.deptype = 'n'
+         WHERE r.no = f.no AND r.kind = 'constraint'),
+    'sequence', (
+        SELECT pg_catalog.json_build_object(
+                   'type_name', pg_catalog.format_type(q.seqtypid, NULL),
+                   'counts', pg_catalog.json_build_object(
+                       'start', q.seqstart, 'increment', q.seqincrement, 'min', q.seqmin, 'max', q.seqmax,
+                       'cache', q.seqcache, 'cycle', q.seqcycle),
+                   'defaults', (
+                       SELECT coalesce(pg_catalog.json_agg(n.nspname || '.' || c.relname || '.' || a.attname), '[]')
+                         FROM pg_catalog.pg_depend d
+                         JOIN pg_catalog.pg_attrdef e ON e.oid = d.objid
+                         JOIN pg_catalog.pg_class c ON c.oid = e.adrelid
+                         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                         JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = e.adnum
+                        WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = q.seqrelid
+                          AND d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass),
+                   'others', (
+                       SELECT coalesce(pg_catalog.json_agg(pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid)), '[]')
+                         FROM pg_catalog.pg_depend d
+                        WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = q.seqrelid
+                          AND d.classid <> 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND d.deptype = 'n'))
+          FROM relation r
+          JOIN pg_catalog.pg_sequence q ON q.seqrelid = r.oid
+         WHERE r.no = f.no AND r.kind = 'relation'),
     'grants', (
         SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
                    'grantee', CASE WHEN g.grantee <> 0 THEN pg_catalog.pg_get_userbyid(g.grantee) END,

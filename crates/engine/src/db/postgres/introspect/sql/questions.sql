@@ -10,7 +10,8 @@ DO $questions$
 DECLARE
     asked CONSTANT jsonb := current_setting('pontoon.asked')::jsonb;
     view_tail CONSTANT text := E' AS pontoon_probe\n   FROM pontoon_row,\n    ( SELECT) pontoon_other;';
-    rule_head CONSTANT text := ' SET pontoon_probe = ';
+    -- Behind it comes a space, or a line of its own for an expression that has several.
+    rule_head CONSTANT text := ' SET pontoon_probe =';
     rule_tail CONSTANT text := E'\n   FROM pontoon_row;';
     expressions jsonb := '[]';
     types jsonb := '[]';
@@ -99,7 +100,7 @@ BEGIN
                             definition USING ERRCODE = 'PT500';
                     END IF;
                     template := substr(definition, position(rule_head IN definition) + length(rule_head));
-                    template := left(template, length(template) - length(rule_tail));
+                    template := ltrim(left(template, length(template) - length(rule_tail)), E' \n');
                     EXECUTE format('CREATE TEMPORARY VIEW pontoon_view AS SELECT %s AS pontoon_probe '
                                    'FROM pg_temp.pontoon_row, (SELECT) AS pontoon_other', template);
                 END IF;
@@ -187,6 +188,7 @@ BEGIN
                        'no', question -> 'no',
                        'name', format_type(a.atttypid, a.atttypmod),
                        'base', format_type(a.atttypid, -1),
+                       'storage', (SELECT t.typstorage FROM pg_type t WHERE t.oid = a.atttypid),
                        'constrained_domain', EXISTS (
                            SELECT FROM layer
                             WHERE layer.typtype = 'd'

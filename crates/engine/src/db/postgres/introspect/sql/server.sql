@@ -5,5 +5,6 @@ SELECT json_build_object(
     'database', current_database(),
     'role', current_user,
     'may_create_temp', has_database_privilege(current_database(), 'TEMPORARY'),
-    'in_recovery', pg_is_in_recovery()
+    'in_recovery', pg_is_in_recovery(),
+    'compression', (SELECT to_json(enumvals) FROM pg_settings WHERE name = 'default_toast_compression')
 )::text

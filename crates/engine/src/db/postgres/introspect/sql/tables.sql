@@ -4,6 +4,7 @@ SELECT json_build_object(
     'schema', n.nspname,
     'name', c.relname,
     'kind', c.relkind,
+    'unlogged', c.relpersistence <> 'p',
     'owner', pg_get_userbyid(c.relowner),
     'owned_by_us', pg_has_role(c.relowner, 'USAGE'),
     'comment', obj_description(c.oid, 'pg_class'),
@@ -19,6 +20,7 @@ SELECT json_build_object(
           FROM pg_index i JOIN pg_class ic ON ic.oid = i.indexrelid
          WHERE i.indrelid = c.oid AND i.indisreplident),
     'partition_strategy', pt.partstrat,
+    'partition_expressions', pt.partexprs IS NOT NULL,
     'partition_columns', (
         SELECT coalesce(json_agg(a.attname ORDER BY key.n), '[]')
           FROM (SELECT attnum, min(n) AS n

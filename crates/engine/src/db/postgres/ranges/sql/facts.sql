@@ -1,19 +1,6 @@
 -- $1 a table, $2 the columns that are written.
 SELECT
-    -- deadlock_timeout as the impatient of all roles has it in this database.
-    (SELECT pg_catalog.ceil(pg_catalog.min(ms))::integer
-     FROM (
-         SELECT extract(epoch FROM pg_catalog.current_setting('deadlock_timeout')::interval) * 1000 AS ms
-         UNION ALL
-         SELECT CASE WHEN value ~ '^[0-9]+$' THEN value::numeric
-                     ELSE extract(epoch FROM value::interval) * 1000 END
-         FROM pg_catalog.pg_db_role_setting s
-         CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) AS config
-         CROSS JOIN LATERAL pg_catalog.split_part(config, '=', 2) AS value
-         WHERE config LIKE 'deadlock_timeout=%'
-           AND s.setdatabase IN (0, (SELECT d.oid FROM pg_catalog.pg_database d
-                                     WHERE d.datname = pg_catalog.current_database()))
-     ) AS every_role) AS deadlock_ms,
+    {deadlock_ms} AS deadlock_ms,
     -- An update of a column of such an index takes the stronger row lock
     -- (INDEX_ATTR_BITMAP_KEY in PostgreSQL's relcache.c).
     EXISTS (

@@ -1,0 +1,494 @@
+//! What hangs on a column and is written into the catalog only: policies,
+//! triggers, rules, extended statistics, views, publications, sequences and
+//! the identity. It follows the column in the cutover itself.
+//!
+//! The texts that make these things are read with the table's schema in the
+//! search path, where PostgreSQL writes the table's name without its schema.
+//! The temporary copy bears the same name, and temporary things are found
+//! first: so the same text makes the same thing on the copy, and, read back
+//! after the copy's column was renamed, is what the cutover says.
+
+use std::collections::BTreeMap;
+
+use pontoon_core::catalog::{
+    DependentKind, Follower, Identity, MovedIdentity, ServerMessage, Tried,
+};
+use pontoon_core::name::TableName;
+use pontoon_core::sql::quote::{
+    dollar_quote, quote_ident, quote_literal, quote_qualified, quote_table,
+};
+use serde::Deserialize;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::replacements::{DOING, Trial};
+use super::{InspectError, rows, server};
+
+/// As in `sql/followers.sql`.
+#[derive(Debug, Deserialize)]
+struct Found {
+    kind: String,
+    name: String,
+    schema: Option<String>,
+    /// A view's query.
+    made: Option<String>,
+    /// A view's options.
+    options: Option<String>,
+    after: Vec<String>,
+    gone: Vec<String>,
+    refused: Option<String>,
+    oid: u32,
+    /// See [`state`].
+    #[serde(skip)]
+    state: Option<String>,
+}
+
+/// As in `sql/published.sql`.
+#[derive(Debug, Deserialize)]
+struct Published {
+    name: String,
+    columns: Option<String>,
+    filter: Option<String>,
+    ours: bool,
+}
+
+/// As in `sql/identity.sql`.
+#[derive(Debug, Deserialize)]
+struct Counted {
+    always: bool,
+    options: String,
+    noted: String,
+    made: Vec<String>,
+}
+
+/// What was found before the copy was made.
+#[derive(Debug)]
+pub(super) struct Followers {
+    found: Vec<Found>,
+    published: Vec<Published>,
+    counted: Option<Counted>,
+    /// By kind and name.
+    texts: BTreeMap<(String, String), String>,
+    /// What came of each attempt on the copy, in the order of `found`, then
+    /// of `published`.
+    tried: Vec<Result<(), ServerMessage>>,
+    identity: Result<(), ServerMessage>,
+    /// Statistics over the second column.
+    statistics: BTreeMap<(String, String), String>,
+}
+
+impl Trial<'_> {
+    /// Before the copy is made: the search path finds the table itself.
+    pub(super) async fn followers(&self) -> Result<Followers, InspectError> {
+        self.find_ours().await?;
+        let oid = [self.table.oid];
+        let oid: &(dyn ToSql + Sync) = &oid[0];
+        let column: &(dyn ToSql + Sync) = &self.replacing.column;
+        let mut found: Vec<Found> = self
+            .rows(
+                include_str!("sql/followers.sql"),
+                &[
+                    (oid, Type::OID),
+                    (column, Type::TEXT),
+                    (&self.replacing.ours, Type::TEXT),
+                    (&self.replacing.second, Type::TEXT),
+                    (&self.replacing.to, Type::TEXT),
+                ],
+            )
+            .await?;
+        for found in &mut found {
+            if let Some(sql) = state(&found.kind, found.oid) {
+                found.state = self.one(&sql).await?;
+            }
+        }
+        let published = match self.catalog.server.version {
+            150_000.. => {
+                let last: &(dyn ToSql + Sync) = &self.replacing.last;
+                let values = [(oid, Type::OID), (column, Type::TEXT), (last, Type::TEXT)];
+                self.rows(include_str!("sql/published.sql"), &values)
+                    .await?
+            }
+            _ => Vec::new(),
+        };
+        let note = format!("pontoon.{}identity", self.replacing.ours);
+        let values = [
+            (oid, Type::OID),
+            (column, Type::TEXT),
+            (&note as &(dyn ToSql + Sync), Type::TEXT),
+            (&self.replacing.last, Type::TEXT),
+        ];
+        let counted = self.rows(include_str!("sql/identity.sql"), &values).await?;
+        Ok(Followers {
+            found,
+            published,
+            counted: counted.into_iter().next(),
+            texts: self.written(self.table.oid).await?,
+            tried: Vec::new(),
+            identity: Ok(()),
+            statistics: BTreeMap::new(),
+        })
+    }
+
+    /// Names without a schema are the table's neighbours, temporary ones first.
+    async fn find_ours(&self) -> Result<(), InspectError> {
+        self.run(&format!(
+            "SET LOCAL search_path = pg_catalog, {}",
+            quote_ident(&self.table.name.schema)
+        ))
+        .await
+    }
+
+    async fn rows<T: serde::de::DeserializeOwned>(
+        &self,
+        sql: &str,
+        values: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<T>, InspectError> {
+        let rows = self.client.query_typed(sql, values).await;
+        rows::decode("what hangs on a column", rows.map_err(server(DOING))?)
+    }
+
+    /// One text, when there is one.
+    async fn one(&self, sql: &str) -> Result<Option<String>, InspectError> {
+        let rows = self.client.query_typed(sql, &[]).await;
+        let rows = rows.map_err(server(DOING))?;
+        Ok(rows.first().and_then(|row| row.get(0)))
+    }
+
+    /// A statement that fails when something hangs on the column that was not
+    /// there when the plan was compiled: it would go with the column.
+    pub(super) async fn unchanged(&self) -> Result<String, InspectError> {
+        let sql = include_str!("sql/hung.sql");
+        let values: [(&(dyn ToSql + Sync), Type); 2] = [
+            (&self.table.oid, Type::OID),
+            (&self.replacing.column, Type::TEXT),
+        ];
+        let rows = self.client.query_typed(sql, &values).await;
+        let known: Vec<String> = rows
+            .map_err(server(DOING))?
+            .iter()
+            .map(|row| quote_literal(&row.get::<_, String>(0)))
+            .collect();
+        let table = quote_table(&self.table.name);
+        let sql = sql
+            .replace("$1", &format!("{}::regclass", quote_literal(&table)))
+            .replace("$2", &quote_literal(&self.replacing.column));
+        let added = format!(
+            "SELECT string_agg(hung.identity, ', ') FROM ({sql}) AS hung WHERE hung.identity <> ALL (ARRAY[{}]::text[])",
+            known.join(", ")
+        );
+        let what = format!("{table}.{}", quote_ident(&self.replacing.column));
+        let body = format!(
+            "DECLARE added text := ({added}); BEGIN IF added IS NOT NULL THEN RAISE EXCEPTION USING ERRCODE = 'PT412', MESSAGE = {} || added, HINT = 'It would be lost. Drop it, or roll back and run the plan again.'; END IF; END",
+            quote_literal(&format!("something new hangs on {what}: "))
+        );
+        Ok(format!("DO {}", dollar_quote("pontoon_hung", &body)))
+    }
+
+    async fn written(
+        &self,
+        table: u32,
+    ) -> Result<BTreeMap<(String, String), String>, InspectError> {
+        let sql = include_str!("sql/written_again.sql");
+        let rows = self.client.query_typed(sql, &[(&table, Type::OID)]).await;
+        let rows = rows.map_err(server(DOING))?;
+        Ok(rows
+            .iter()
+            .map(|row| ((row.get(0), row.get(1)), row.get(2)))
+            .collect())
+    }
+
+    /// Makes everything on the copy, which has the new type under the old name.
+    pub(super) async fn try_followers(&self, all: &mut Followers) -> Result<(), InspectError> {
+        self.find_ours().await?;
+        for found in &all.found {
+            let text = all.texts.get(&(found.kind.clone(), found.name.clone()));
+            let text = match (found.kind.as_str(), &found.made, text) {
+                (_, _, _) if found.refused.is_some() => String::new(),
+                ("view", Some(query), _) => {
+                    format!(
+                        "CREATE TEMPORARY VIEW {} AS\n{query}",
+                        quote_ident(&found.name)
+                    )
+                }
+                ("statistics", _, Some(text)) => format!(
+                    "CREATE STATISTICS pg_temp.{} {text} FROM {}",
+                    quote_ident(&found.name),
+                    quote_table(&self.copy())
+                ),
+                (_, _, Some(text)) => text.clone(),
+                _ => String::new(),
+            };
+            all.tried.push(self.attempt(&text).await?);
+        }
+        for (number, published) in all.published.iter().enumerate() {
+            let text = published
+                .filter
+                .as_ref()
+                .map_or_else(String::new, |filter| {
+                    format!(
+                        "ALTER TABLE {} ADD CONSTRAINT pontoon_filter_{number} CHECK ({filter})",
+                        quote_table(&self.copy())
+                    )
+                });
+            all.tried.push(self.attempt(&text).await?);
+        }
+        if let Some(counted) = &all.counted {
+            let (copy, column) = (
+                quote_table(&self.copy()),
+                quote_ident(&self.replacing.column),
+            );
+            let text = format!(
+                "SAVEPOINT pontoon_identity;
+                 ALTER TABLE {copy} ALTER COLUMN {column} SET NOT NULL;
+                 ALTER TABLE {copy} ALTER COLUMN {column} ADD GENERATED ALWAYS AS IDENTITY ({});
+                 ROLLBACK TO SAVEPOINT pontoon_identity",
+                counted.options
+            );
+            all.identity = self.attempt(&text).await?;
+        }
+        self.run("SET LOCAL search_path = pg_catalog").await
+    }
+
+    /// Once the copy's column bears the second name.
+    pub(super) async fn read_statistics(&self, all: &mut Followers) -> Result<(), InspectError> {
+        all.statistics = self.written(self.oid().await?[0]).await?;
+        Ok(())
+    }
+
+    /// Once the copy's column bears its last name.
+    pub(super) async fn read_followers(
+        &self,
+        mut all: Followers,
+    ) -> Result<(Vec<Tried<Follower>>, Option<Tried<MovedIdentity>>), InspectError> {
+        self.find_ours().await?;
+        let texts = self.written(self.oid().await?[0]).await?;
+        let mut followers = Vec::new();
+        let filters = all.tried.split_off(all.found.len());
+        for (found, tried) in std::mem::take(&mut all.found).into_iter().zip(all.tried) {
+            let key = (found.kind.clone(), found.name.clone());
+            let text = match found.kind.as_str() {
+                "statistics" => all.statistics.get(&key).cloned(),
+                "view" if tried.is_ok() && found.refused.is_none() => {
+                    Some(self.view(&found.name).await?)
+                }
+                _ => texts.get(&key).cloned(),
+            };
+            let text = text.unwrap_or_default();
+            followers.push(self.follower(found, tried, &text));
+        }
+        for (number, (published, tried)) in all.published.iter().zip(filters).enumerate() {
+            let filter = texts.get(&("filter".to_owned(), format!("pontoon_filter_{number}")));
+            followers.push(publication(&self.table.name, published, tried, filter));
+        }
+        let identity = all
+            .counted
+            .as_ref()
+            .map(|counted| identity(counted, all.identity));
+        Ok((followers, identity))
+    }
+
+    async fn view(&self, name: &str) -> Result<String, InspectError> {
+        let view = quote_qualified("pg_temp", name);
+        let sql = "SELECT pg_catalog.pg_get_viewdef($1::text::pg_catalog.regclass)";
+        let rows = self.client.query_typed(sql, &[(&view, Type::TEXT)]).await;
+        let rows = rows.map_err(server(DOING))?;
+        Ok(rows.first().map(|row| row.get(0)).unwrap_or_default())
+    }
+
+    /// A statement that fails when this is no longer what it was when the plan
+    /// was compiled: what somebody has changed since would be lost.
+    fn same(&self, found: &Found) -> Vec<String> {
+        let Some(sql) = state(&found.kind, found.oid) else {
+            return Vec::new();
+        };
+        let state = found.state.as_deref().unwrap_or_default();
+        let body = format!(
+            "BEGIN IF ({sql}) IS DISTINCT FROM {} THEN RAISE EXCEPTION USING ERRCODE = 'PT412', MESSAGE = {}, HINT = 'The change would be lost. Take it back, or roll back and run the plan again.'; END IF; END",
+            quote_literal(state),
+            quote_literal(&format!(
+                "{} {}, which hangs on {}, was changed during the run",
+                found.kind, found.name, self.table.name
+            ))
+        );
+        vec![format!("DO {}", dollar_quote("pontoon_same", &body))]
+    }
+
+    /// The statements by which something follows the column.
+    fn follower(
+        &self,
+        found: Found,
+        tried: Result<(), ServerMessage>,
+        text: &str,
+    ) -> Tried<Follower> {
+        let schema = found.schema.clone().unwrap_or_default();
+        let full = format!("{schema}.{}", found.name);
+        let none = Vec::new;
+        let path = |statements: Vec<String>| {
+            let find = format!(
+                "SET LOCAL search_path = pg_catalog, {}",
+                quote_ident(&self.table.name.schema)
+            );
+            let back = "SET LOCAL search_path = pg_catalog, pg_temp".to_owned();
+            [vec![find], statements, vec![back]].concat()
+        };
+        let made = |text: String| [vec![text], found.after.clone()].concat();
+        let mut follower = Follower {
+            kinds: Vec::new(),
+            name: found.name.clone(),
+            what: format!("{} {}", found.kind, found.name),
+            relation: None,
+            before: none(),
+            undo: none(),
+            gone: none(),
+            made: none(),
+        };
+        match found.kind.as_str() {
+            "policy" | "trigger" | "rule" => {
+                follower.kinds = match found.kind.as_str() {
+                    "policy" => vec![DependentKind::Policy],
+                    "rule" => vec![DependentKind::Rule],
+                    _ => vec![DependentKind::TriggerColumns, DependentKind::TriggerWhen],
+                };
+                if found.kind == "rule" {
+                    follower.name = format!("{} on {}", found.name, self.table.name);
+                }
+                follower.gone = path([self.same(&found), found.gone.clone()].concat());
+                follower.made = path(made(text.trim_end_matches(';').to_owned()));
+            }
+            "statistics" => {
+                let ours = format!("{}{}", self.replacing.ours, found.name);
+                follower.kinds = vec![DependentKind::ExtendedStatistics];
+                follower.name = full;
+                follower.before = path(made(format!(
+                    "CREATE STATISTICS {} {text} FROM {}",
+                    quote_qualified(&schema, &ours),
+                    quote_table(&self.table.name)
+                )));
+                follower.undo = vec![format!(
+                    "DROP STATISTICS {}",
+                    quote_qualified(&schema, &ours)
+                )];
+                follower.made = vec![format!(
+                    "ALTER STATISTICS {} RENAME TO {}",
+                    quote_qualified(&schema, &ours),
+                    quote_ident(&found.name)
+                )];
+            }
+            "sequence" => {
+                follower.kinds = vec![DependentKind::OwnedSequence];
+                follower.name = full;
+                follower.gone = path(found.after.clone());
+            }
+            _ => {
+                let kind = match found.kind.as_str() {
+                    "view" => DependentKind::View,
+                    _ => DependentKind::MaterializedView,
+                };
+                let options = found.options.as_ref();
+                let with = options.map_or_else(String::new, |text| format!(" WITH ({text})"));
+                follower.kinds = vec![kind];
+                follower.name = full;
+                follower.what = format!("{} {}", found.kind, follower.name);
+                follower.relation = Some(TableName::new(&schema, &found.name));
+                follower.gone = path([self.same(&found), found.gone.clone()].concat());
+                follower.made = path(made(format!(
+                    "CREATE VIEW {}{with} AS\n{}",
+                    quote_qualified(&schema, &found.name),
+                    text.trim_end_matches(';')
+                )));
+            }
+        }
+        let result = match found.refused {
+            Some(reason) => Err(refusal(reason)),
+            None => tried.map(|()| follower.clone()),
+        };
+        Tried {
+            name: follower.what,
+            result,
+        }
+    }
+}
+
+/// The identity comes back with a new sequence of the old name and value.
+fn identity(counted: &Counted, tried: Result<(), ServerMessage>) -> Tried<MovedIdentity> {
+    Tried {
+        name: "its identity".to_owned(),
+        result: tried.map(|()| MovedIdentity {
+            identity: match counted.always {
+                true => Identity::Always,
+                false => Identity::ByDefault,
+            },
+            noted: counted.noted.clone(),
+            made: counted.made.clone(),
+        }),
+    }
+}
+
+fn publication(
+    table: &TableName,
+    published: &Published,
+    tried: Result<(), ServerMessage>,
+    filter: Option<&String>,
+) -> Tried<Follower> {
+    let name = quote_ident(&published.name);
+    let table = quote_table(table);
+    let columns = published.columns.as_deref().unwrap_or_default();
+    let filter = filter.map_or_else(String::new, |text| format!(" WHERE ({text})"));
+    let follower = Follower {
+        kinds: vec![
+            DependentKind::PublicationColumns,
+            DependentKind::PublicationFilter,
+        ],
+        name: published.name.clone(),
+        what: format!("publication {}", published.name),
+        relation: None,
+        before: Vec::new(),
+        undo: Vec::new(),
+        gone: vec![format!("ALTER PUBLICATION {name} DROP TABLE {table}")],
+        made: vec![format!(
+            "ALTER PUBLICATION {name} ADD TABLE {table}{columns}{filter}"
+        )],
+    };
+    Tried {
+        name: follower.what.clone(),
+        result: match published.ours {
+            true => tried.map(|()| follower),
+            false => Err(refusal("it belongs to another role".to_owned())),
+        },
+    }
+}
+
+/// A query for everything of it that is made again, as one hash; with the search
+/// path of [`Trial::followers`].
+fn state(kind: &str, oid: u32) -> Option<String> {
+    let (of, from) = match kind {
+        "policy" => (
+            "p.polname, p.polcmd, p.polpermissive, p.polroles, pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid), obj_description(p.oid, 'pg_policy')",
+            "pg_policy p WHERE p.oid",
+        ),
+        "trigger" => (
+            "pg_get_triggerdef(t.oid, true), t.tgenabled, obj_description(t.oid, 'pg_trigger')",
+            "pg_trigger t WHERE t.oid",
+        ),
+        "rule" => (
+            "pg_get_ruledef(w.oid, true), w.ev_enabled, obj_description(w.oid, 'pg_rewrite')",
+            "pg_rewrite w WHERE w.oid",
+        ),
+        "view" => (
+            "v.relname, v.relnamespace, pg_get_viewdef(v.oid), v.relowner, v.relacl, v.reloptions, obj_description(v.oid, 'pg_class'), (SELECT string_agg(concat_ws('|', a.attname, a.attacl, col_description(v.oid, a.attnum), a.atthasdef), '|' ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = v.oid)",
+            "pg_class v WHERE v.oid",
+        ),
+        _ => return None,
+    };
+    Some(format!(
+        "SELECT md5(concat_ws('|', {of})) FROM {from} = {oid}"
+    ))
+}
+
+/// A reason of ours, which no code of the server tells.
+fn refusal(message: String) -> ServerMessage {
+    ServerMessage {
+        code: String::new(),
+        message,
+        hint: None,
+    }
+}
