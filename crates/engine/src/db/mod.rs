@@ -104,12 +104,12 @@ pub trait Sampler: Send + 'static {
     /// When the database cannot be asked.
     fn company(&mut self) -> impl Future<Output = Result<Company, DbError>> + Send;
 
-    /// For how much longer an operator has switched the throttle off, on the
-    /// database's clock.
+    /// Whether an operator has switched the throttle off.
     ///
     /// # Errors
     /// When the database cannot be asked.
-    fn throttle_off(&mut self) -> impl Future<Output = Result<Option<Duration>, DbError>> + Send;
+    fn throttle_off(&mut self)
+    -> impl Future<Output = Result<Option<ThrottleOff>, DbError>> + Send;
 }
 
 /// What the engine asks of a database. Every method that writes takes the

@@ -246,6 +246,15 @@ pub enum Company {
     Hidden,
 }
 
+/// An operator has switched the throttle off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThrottleOff {
+    /// Which of the run's commands said so.
+    pub request: i64,
+    /// For how much longer, on the database's clock.
+    pub left: Duration,
+}
+
 /// Batches are short and rest, for the application's sake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Yielding {

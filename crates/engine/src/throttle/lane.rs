@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::application;
-use crate::db::{Company, Sample, Sampler, Settings};
+use crate::db::{Company, Sample, Sampler, Settings, ThrottleOff};
 
 /// How often it is read whether an operator has switched the throttle off.
 const OFF_EVERY: Duration = Duration::from_secs(1);
@@ -55,8 +55,8 @@ pub(super) enum Report {
     },
     /// Who else is at work.
     Application(Company),
-    /// For how much longer the throttle is off.
-    Off(Option<Duration>),
+    /// Whether the throttle is off.
+    Off(Option<ThrottleOff>),
 }
 
 /// Reads until it is told to stop, or nobody listens.

@@ -22,13 +22,12 @@
 //! Beside holding back altogether there is going gently: while the application
 //! is at work, batches are short and rest in between ([`Throttle::yields`]).
 //!
-//! While an operator has switched the throttle off, nothing holds. Whether it
-//! is off, and for how long, is read from the database, on whose clock it
-//! expires; without an answer it expires on ours.
+//! While an operator has switched the throttle off ([`off`]), nothing holds.
 
 mod application;
 mod judge;
 mod lane;
+mod off;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -44,6 +43,7 @@ use crate::event::{Event, Sink};
 use self::application::Application;
 use self::judge::{Mark, Subjects, Verdict, failed, judge};
 use self::lane::{Lane, Report};
+use self::off::Off;
 
 /// For how long a good reading counts when none follows.
 const STALE: Duration = Duration::from_secs(5);
@@ -152,7 +152,7 @@ struct Decider {
     states: BTreeMap<&'static str, State>,
     subjects: Subjects,
     warned: BTreeSet<&'static str>,
-    off_until: Option<Instant>,
+    off: Off,
 }
 
 impl Decider {
@@ -171,7 +171,7 @@ impl Decider {
             states: BTreeMap::new(),
             subjects: Subjects::default(),
             warned: BTreeSet::new(),
-            off_until: None,
+            off: Off::default(),
         }
     }
 
@@ -201,11 +201,8 @@ impl Decider {
 
     fn take(&mut self, report: Report, now: Instant) {
         let (signal, sample) = match report {
-            Report::Off(remaining) => {
-                if remaining.is_none() {
-                    self.switch_on();
-                }
-                self.off_until = remaining.map(|remaining| now + remaining);
+            Report::Off(answer) => {
+                self.off.take(answer, now, &self.sink);
                 return;
             }
             Report::Application(company) => {
@@ -214,7 +211,7 @@ impl Decider {
             }
             Report::Read { signal, sample } => (signal, sample),
         };
-        if self.is_off(now) {
+        if self.off.judge(now, &self.sink) {
             return;
         }
         let all = self.watched();
@@ -248,23 +245,6 @@ impl Decider {
             }
         };
         self.settle(watched, verdict, now);
-    }
-
-    /// Has an operator switched the throttle off? Notices when that is over.
-    fn is_off(&mut self, now: Instant) -> bool {
-        match self.off_until {
-            Some(until) if now < until => true,
-            _ => {
-                self.switch_on();
-                false
-            }
-        }
-    }
-
-    fn switch_on(&mut self) {
-        if self.off_until.take().is_some() {
-            self.sink.emit(Event::ThrottleOn);
-        }
     }
 
     /// Makes a verdict what holds from now on.
@@ -357,7 +337,8 @@ impl Decider {
 
     /// Tells whoever waits what holds now. `None`: that is not known yet.
     fn publish(&mut self, now: Instant) {
-        let nice = self.settings.borrow().backfill.nice_ratio > 0 && !self.is_off(now);
+        let off = self.off.judge(now, &self.sink);
+        let nice = self.settings.borrow().backfill.nice_ratio > 0 && !off;
         let yields = self.application.judge(nice, now, &self.sink);
         self.yields.send_replace(yields);
         let all = self.watched();
@@ -371,7 +352,7 @@ impl Decider {
             self.release(name, now);
             self.states.remove(name);
         }
-        if self.is_off(now) {
+        if off {
             let names: Vec<&'static str> = self.states.keys().copied().collect();
             for name in names {
                 self.release(name, now);

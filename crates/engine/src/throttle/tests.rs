@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use pontoon_core::plan::{BackfillOptions, Limits};
 
 use super::*;
-use crate::db::{Company, Reading};
+use crate::db::{Company, Reading, ThrottleOff};
 
 /// A decider, what it told, and what it lets pass.
 struct Bench {
@@ -168,12 +168,39 @@ fn what_a_role_may_not_see_holds_only_who_asked_for_it() {
     assert!(silent.names()[0].contains("name it under `throttle`"));
 }
 
+/// The throttle was switched off by this request.
+fn off(request: i64, seconds: f64) -> Report {
+    let left = Duration::from_secs_f64(seconds);
+    Report::Off(Some(ThrottleOff { request, left }))
+}
+
+/// Whoever waits for a hold to end must not meet one that nobody asked for.
+#[test]
+fn a_late_answer_does_not_switch_it_off_again() {
+    let mut bench = bench(&[("lock_waits", "5")]);
+    bench.at(0.0, off(7, 1.0));
+    assert_eq!(bench.reads(1.1, "lock_waits", 9.0), Some(true));
+    assert_eq!(bench.at(1.2, off(7, 0.1)), Some(true));
+    assert_eq!(bench.at(1.3, off(8, 1.0)), Some(false));
+    assert_eq!(bench.at(1.4, Report::Off(None)), None);
+    assert_eq!(bench.reads(1.5, "lock_waits", 9.0), Some(true));
+    assert_eq!(
+        bench.names(),
+        [
+            "on",
+            "held lock_waits",
+            "ended lock_waits after 200",
+            "on",
+            "held lock_waits"
+        ]
+    );
+}
+
 #[test]
 fn while_it_is_off_nothing_holds_and_it_comes_back_by_itself() {
     let mut bench = bench(&[("lock_waits", "5")]);
     assert_eq!(bench.reads(0.0, "lock_waits", 9.0), Some(true));
-    let off = Report::Off(Some(Duration::from_secs(10)));
-    assert_eq!(bench.at(1.0, off), Some(false));
+    assert_eq!(bench.at(1.0, off(1, 10.0)), Some(false));
     assert_eq!(bench.reads(5.0, "lock_waits", 9.0), Some(false));
     // The database is not asked any more, and still it comes back.
     assert_eq!(bench.fails(11.5, "lock_waits"), Some(true));
@@ -237,7 +264,7 @@ fn nobody_is_yielded_to_when_a_person_says_so() {
         ._settings
         .send_modify(|settings| settings.backfill.nice_ratio = 2);
     assert!(bench.finds(0.7, Company::Sessions(3)));
-    bench.at(0.8, Report::Off(Some(Duration::from_secs(10))));
+    bench.at(0.8, off(1, 10.0));
     assert!(!*bench.yields.borrow(), "the throttle is off");
     assert!(bench.finds(11.0, Company::Sessions(3)));
 }

@@ -40,7 +40,7 @@ use uuid::Uuid;
 use super::Postgres;
 use super::connect::Purpose;
 use super::session::{Session, rows};
-use crate::db::{Company, DbError, ErrorKind, Sample, Sampler};
+use crate::db::{Company, DbError, ErrorKind, Sample, Sampler, ThrottleOff};
 
 use self::statement::run_of;
 use self::window::Window;
@@ -160,15 +160,18 @@ impl Sampler for Signals {
         company::ask(self).await
     }
 
-    async fn throttle_off(&mut self) -> Result<Option<Duration>, DbError> {
+    async fn throttle_off(&mut self) -> Result<Option<ThrottleOff>, DbError> {
         let sql = run_of(include_str!("sql/throttle_off.sql"), self.run);
         let messages = self
             .ask(&sql, TIMEOUT, "read whether the throttle is off")
             .await?;
-        Ok(rows(&messages)
-            .next()
-            .and_then(|row| row.get(0)?.parse::<f64>().ok())
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
+        Ok(rows(&messages).next().and_then(|row| {
+            let seconds = row.get("seconds")?.parse().ok()?;
+            Some(ThrottleOff {
+                request: row.get("request")?.parse().ok()?,
+                left: Duration::try_from_secs_f64(seconds).ok()?,
+            })
+        }))
     }
 }
 
