@@ -40,12 +40,12 @@ pub(crate) fn fence_statement(fence: &Fence) -> String {
 /// The same for work on ranges, which workers that have joined the holder's
 /// term may do, too.
 pub(crate) fn work_statement(fence: &Fence) -> String {
-    format!(
-        "{}SELECT pontoon.fence_work('{}', '{}');\n",
-        same_server(fence),
-        fence.run,
-        fence.token
-    )
+    format!("{}SELECT {};\n", same_server(fence), work_fence(fence))
+}
+
+/// The fence of [`work_statement`] alone: a call.
+pub(crate) fn work_fence(fence: &Fence) -> String {
+    format!("pontoon.fence_work('{}', '{}')", fence.run, fence.token)
 }
 
 /// Raises [`SERVER_CHANGED`](super::sqlstate::SERVER_CHANGED) on another

@@ -18,6 +18,7 @@ use pontoon_core::sql::quote::{dollar_quote, quote_literal};
 use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::error::SqlState;
 
+use super::batch::prologue::Prologue;
 use super::connect::is_pooler;
 use super::session::Session;
 use super::sqlstate::classify;
@@ -28,6 +29,9 @@ use crate::db::DbError;
 const MOST_KEPT: usize = 8;
 /// How the functions are called.
 const NAME: &str = "pg_temp.pontoon_block";
+
+/// What a block leaves in a setting when it ends.
+pub(crate) const REPORT: &str = "SELECT pg_catalog.current_setting('pontoon.report') AS report";
 
 /// A value that differs from one time to the next, under a name that the
 /// block's text uses.
@@ -89,14 +93,14 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    fn body(&self, constants: &str) -> String {
+    fn body(&self, constants: &str, first: &str) -> String {
         format!(
             "
 #variable_conflict use_variable
 DECLARE
 {constants}{}
 BEGIN
-{}
+{first}{}
 END
 ",
             self.declarations, self.steps
@@ -117,20 +121,29 @@ END
                 format!("    {name} CONSTANT {type_name} := {literal};\n")
             })
             .collect();
-        format!("DO {};\n", dollar_quote("pontoon", &self.body(&constants)))
+        format!(
+            "DO {};\n",
+            dollar_quote("pontoon", &self.body(&constants, ""))
+        )
+    }
+
+    /// The whole message, which leaves nothing behind.
+    pub(crate) fn message(&self, prologue: &Prologue) -> String {
+        format!("{}{}{REPORT};\nCOMMIT", prologue.whole(), self.inline())
     }
 
     /// All but the function's name.
-    fn definition(&self) -> String {
+    fn definition(&self, prologue: &Prologue) -> String {
         let parameters: Vec<String> = self
             .values
             .iter()
             .map(|value| format!("{} {}", value.name, value.type_name))
             .collect();
         format!(
-            "({}) RETURNS void LANGUAGE plpgsql AS {}",
+            "({}) RETURNS void LANGUAGE plpgsql{} AS {}",
             parameters.join(", "),
-            dollar_quote("pontoon", &self.body(""))
+            prologue.clauses(),
+            dollar_quote("pontoon", &self.body("", &prologue.first()))
         )
     }
 
@@ -140,7 +153,7 @@ END
             .iter()
             .map(|value| value.literal.as_str())
             .collect();
-        format!("SELECT {NAME}_{number}({});\n", arguments.join(", "))
+        format!("{REPORT} FROM {NAME}_{number}({});\n", arguments.join(", "))
     }
 }
 
@@ -234,40 +247,41 @@ impl Routines {
 }
 
 impl Form {
-    fn text(&self, block: &Block, definition: &str) -> String {
+    fn message(&self, prologue: &Prologue, block: &Block, definition: &str) -> String {
         match self {
-            Self::Inline => block.inline(),
+            Self::Inline => block.message(prologue),
             Self::Create { number, instead } => {
                 let drop = instead
                     .map_or_else(String::new, |old| format!("DROP FUNCTION {NAME}_{old};\n"));
                 format!(
-                    "{drop}CREATE FUNCTION {NAME}_{number}{definition};\n{}",
+                    "{}{drop}CREATE FUNCTION {NAME}_{number}{definition};\n{}COMMIT",
+                    prologue.whole(),
                     block.call(*number)
                 )
             }
-            Self::Call { number } => block.call(*number),
+            Self::Call { number } => {
+                format!("{}{}COMMIT", prologue.brief(), block.call(*number))
+            }
         }
     }
 }
 
 impl Session {
-    /// One message whose work is a block: `before`, the block in the form that
-    /// is best by now, `after`.
+    /// One message whose work is a block, in the form that is best by now.
     pub(crate) async fn block_message(
         &self,
-        before: &str,
+        prologue: &Prologue,
         block: &Block,
-        after: &str,
         doing: &str,
     ) -> Result<Vec<SimpleQueryMessage>, DbError> {
-        let definition = block.definition();
+        let definition = block.definition(prologue);
         let routines = self.routines();
         if routines.asks(&definition) {
             let refuses = is_pooler(self).await.unwrap_or(true);
             routines.state().refuses = Some(refuses);
         }
         let form = routines.form(&definition);
-        let text = format!("{before}{}{after}", form.text(block, &definition));
+        let text = form.message(prologue, block, &definition);
         let error = match self.try_message(&text).await {
             Ok(messages) => {
                 routines.done(&form, definition);
@@ -285,8 +299,7 @@ impl Session {
         }
         // Nothing of the message has happened. Where the block itself fails,
         // it does so again.
-        let text = format!("{before}{}{after}", block.inline());
-        let messages = self.one_message(&text, doing).await?;
+        let messages = self.one_message(&block.message(prologue), doing).await?;
         routines.refuse();
         Ok(messages)
     }

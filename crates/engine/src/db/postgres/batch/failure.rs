@@ -19,13 +19,13 @@ use serde::Deserialize;
 use super::STILL_NEEDED;
 use super::laps::Laps;
 use super::pages::{stop, update};
-use super::prologue::{Access, EPILOGUE, prologue};
+use super::prologue::{Access, Prologue};
 use super::work::{Work, row_name};
 use crate::db::postgres::Postgres;
 use crate::db::postgres::ranges::position::{
     Facts, KeyPosition, KeyUpper, PagePosition, PageUpper, read,
 };
-use crate::db::postgres::routines::Block;
+use crate::db::postgres::routines::{Block, REPORT};
 use crate::db::postgres::session::{Session, rows, text};
 use crate::db::{BatchRequest, DbError, ErrorKind, Fence};
 
@@ -217,11 +217,11 @@ impl<'a> Search<'a> {
                 )
             }
         };
-        let prologue = prologue(fence, access, &work.pins, Duration::from_secs(10), &facts);
+        let prologue = Prologue::new(fence, access, &work.pins, Duration::from_secs(10), &facts);
         Ok(Self {
             work,
             request,
-            prologue: prologue + TIMEOUT,
+            prologue: prologue.whole() + TIMEOUT,
             facts,
             within,
             order,
@@ -295,7 +295,7 @@ impl<'a> Search<'a> {
         .inline();
         let messages = session
             .one_message(
-                &format!("{}{block}{EPILOGUE}", self.prologue),
+                &format!("{}{block}{REPORT};\nCOMMIT", self.prologue),
                 "evaluate the rows of the failed batch",
             )
             .await?;

@@ -32,7 +32,7 @@ use tokio_postgres::SimpleQueryMessage;
 
 use self::key::KeyBatch;
 use self::pages::PageBatch;
-use self::prologue::{Access, EPILOGUE, prologue};
+use self::prologue::{Access, Prologue};
 use self::record::Target;
 use self::work::Work;
 use super::Postgres;
@@ -122,7 +122,7 @@ pub(super) async fn batch(
         let (prologue, block) = message(fence, request, &work, most)?;
         let session = database.batch_session().await?;
         let doing = format!("change rows of {}", request.range.table);
-        let sent = session.block_message(&prologue, &block, EPILOGUE, &doing);
+        let sent = session.block_message(&prologue, &block, &doing);
         let error = match sent.await {
             Ok(messages) => {
                 let told = Told::of(&messages)?;
@@ -185,7 +185,7 @@ fn message(
     request: &BatchRequest,
     work: &Work,
     most: u64,
-) -> Result<(String, Block), DbError> {
+) -> Result<(Prologue, Block), DbError> {
     let range = &request.range;
     let upper = range.upper.as_deref().unwrap_or_default();
     let target = Target {
@@ -227,6 +227,6 @@ fn message(
             (Access::Key, upper.facts, block)
         }
     };
-    let prologue = prologue(fence, access, &work.pins, request.timeout, &facts);
+    let prologue = Prologue::new(fence, access, &work.pins, request.timeout, &facts);
     Ok((prologue, block))
 }

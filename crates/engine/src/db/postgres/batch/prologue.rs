@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use pontoon_core::sql::quote::quote_literal;
 
-use super::super::fence::{BEGIN, work_statement};
+use super::super::fence::{BEGIN, work_fence, work_statement};
 use super::super::ranges::position::Facts;
 use crate::db::Fence;
 
@@ -61,74 +61,129 @@ pub(crate) const TEXT_FORM: [(&str, &str); 6] = [
 /// writer's unique value, the table itself) ends after this at the latest.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// `BEGIN`, settings and fence, as the first statements of a message.
-pub(crate) fn prologue(
-    fence: &Fence,
-    access: Access,
-    pins: &[(&str, &str)],
-    timeout: Duration,
-    facts: &Facts,
-) -> String {
-    let timeout = timeout.min(facts.bound());
-    let lock_timeout = LOCK_TIMEOUT.min(timeout / 2).as_millis().max(1);
-    let mut settings: Vec<(&str, String)> = vec![
-        (
-            "search_path",
-            "pg_catalog.concat_ws(', ', 'pg_catalog', \
-             nullif(pg_catalog.current_setting('search_path'), ''), 'pg_temp')"
-                .to_owned(),
-        ),
-        (
-            "statement_timeout",
-            format!("'{}'", timeout.as_millis().max(1)),
-        ),
-        ("lock_timeout", format!("'{lock_timeout}'")),
-        (
-            "synchronous_commit",
-            "CASE pg_catalog.current_setting('synchronous_commit') WHEN 'off' THEN 'off' ELSE 'local' END"
-                .to_owned(),
-        ),
-        ("row_security", "'off'".to_owned()),
-        ("jit", "'off'".to_owned()),
-        // PL/pgSQL would parse the block's statements once more before it
-        // parses those that it executes.
-        ("check_function_bodies", "'off'".to_owned()),
-        ("max_parallel_workers_per_gather", "'0'".to_owned()),
-        ("plan_cache_mode", "'force_generic_plan'".to_owned()),
-        ("enable_tidscan", "'on'".to_owned()),
-        ("enable_seqscan", "'off'".to_owned()),
-        ("enable_bitmapscan", "'off'".to_owned()),
-    ];
-    let indexes = match access {
-        Access::Pages => "'off'",
-        Access::Key => "'on'",
-    };
-    settings.push(("enable_indexscan", indexes.to_owned()));
-    settings.push(("enable_indexonlyscan", indexes.to_owned()));
-    if access == Access::Key {
-        settings.push(("enable_sort", "'off'".to_owned()));
-        for (name, value) in TEXT_FORM {
-            settings.push((name, quote_literal(value)));
-        }
-    }
-    for &(name, value) in pins {
-        // The path is set above: the pinned one would hide the application's
-        // own schemas from its triggers.
-        if name != "search_path" {
-            settings.push((name, quote_literal(value)));
-        }
-    }
-    let calls: Vec<String> = settings
-        .iter()
-        .map(|(name, value)| format!("pg_catalog.set_config('{name}', {value}, true)"))
-        .collect();
-    format!(
-        "{BEGIN}SELECT {};\n{}SET CONSTRAINTS ALL IMMEDIATE;\n",
-        calls.join(",\n       "),
-        work_statement(fence)
-    )
+/// How a message of work on rows begins and what holds while it lasts.
+///
+/// The whole of it is a good part of what a small batch costs. What a session
+/// keeps as a function carries its settings with it, and was made under the
+/// whole prologue: on this server process, which its session cannot outlive.
+/// What is left before its call are the bounds; the fence is its first
+/// statement.
+pub(crate) struct Prologue {
+    bounds: [(&'static str, String); 2],
+    settings: Vec<(&'static str, String)>,
+    /// The fence and the check of the server, as statements.
+    guarded: String,
+    /// The fence alone, as a call.
+    fence: String,
 }
 
-/// The end of a message whose block has left its report in a setting.
-pub(crate) const EPILOGUE: &str =
-    "SELECT pg_catalog.current_setting('pontoon.report') AS report;\nCOMMIT";
+impl Prologue {
+    pub(crate) fn new(
+        fence: &Fence,
+        access: Access,
+        pins: &[(&'static str, &'static str)],
+        timeout: Duration,
+        facts: &Facts,
+    ) -> Self {
+        let timeout = timeout.min(facts.bound());
+        let lock_timeout = LOCK_TIMEOUT.min(timeout / 2).as_millis().max(1);
+        let indexes = match access {
+            Access::Pages => "off",
+            Access::Key => "on",
+        };
+        let mut settings = vec![
+            ("row_security", "off"),
+            ("jit", "off"),
+            // PL/pgSQL would parse the block's statements once more before it
+            // parses those that it executes.
+            ("check_function_bodies", "off"),
+            ("max_parallel_workers_per_gather", "0"),
+            ("plan_cache_mode", "force_generic_plan"),
+            ("enable_tidscan", "on"),
+            ("enable_seqscan", "off"),
+            ("enable_bitmapscan", "off"),
+            ("enable_indexscan", indexes),
+            ("enable_indexonlyscan", indexes),
+        ];
+        if access == Access::Key {
+            settings.push(("enable_sort", "off"));
+            settings.extend(TEXT_FORM);
+        }
+        // The path is set apart: the pinned one would hide the application's
+        // own schemas from its triggers.
+        settings.extend(pins.iter().filter(|(name, _)| *name != "search_path"));
+        Self {
+            bounds: [
+                (
+                    "statement_timeout",
+                    format!("'{}'", timeout.as_millis().max(1)),
+                ),
+                ("lock_timeout", format!("'{lock_timeout}'")),
+            ],
+            settings: settings
+                .into_iter()
+                .map(|(name, value)| (name, quote_literal(value)))
+                .collect(),
+            guarded: work_statement(fence),
+            fence: work_fence(fence),
+        }
+    }
+
+    /// `BEGIN`, settings and fence, as the first statements of a message.
+    pub(crate) fn whole(&self) -> String {
+        let calls: Vec<String> = [("search_path", PATH)]
+            .into_iter()
+            .chain(as_texts(&self.bounds))
+            .chain([("synchronous_commit", DURABILITY)])
+            .chain(as_texts(&self.settings))
+            .map(|(name, value)| format!("pg_catalog.set_config('{name}', {value}, true)"))
+            .collect();
+        format!(
+            "{BEGIN}SELECT {};\n{}{IMMEDIATE}",
+            calls.join(",\n       "),
+            self.guarded
+        )
+    }
+
+    /// The beginning of a message that calls a function with
+    /// [clauses](Self::clauses) and [first statements](Self::first).
+    pub(crate) fn brief(&self) -> String {
+        let bounds: String = as_texts(&self.bounds)
+            .map(|(name, value)| format!("SET LOCAL {name} = {value};\n"))
+            .collect();
+        format!("{BEGIN}{bounds}{IMMEDIATE}")
+    }
+
+    /// Settings as clauses of a function that is created behind
+    /// [the whole](Self::whole).
+    pub(crate) fn clauses(&self) -> String {
+        as_texts(&self.settings)
+            .map(|(name, value)| format!(" SET {name} = {value}"))
+            .chain([" SET search_path FROM CURRENT".to_owned()])
+            .collect()
+    }
+
+    /// First statements of such a function: what has to hold beyond its end,
+    /// and the fence.
+    pub(crate) fn first(&self) -> String {
+        format!(
+            "    PERFORM pg_catalog.set_config('synchronous_commit', {DURABILITY}, true);
+    PERFORM {};\n",
+            self.fence
+        )
+    }
+}
+
+fn as_texts<'a>(
+    settings: &'a [(&'static str, String)],
+) -> impl Iterator<Item = (&'static str, &'a str)> {
+    settings.iter().map(|(name, value)| (*name, value.as_str()))
+}
+
+const PATH: &str = "pg_catalog.concat_ws(', ', 'pg_catalog', \
+                    nullif(pg_catalog.current_setting('search_path'), ''), 'pg_temp')";
+
+const DURABILITY: &str = "CASE pg_catalog.current_setting('synchronous_commit') \
+                          WHEN 'off' THEN 'off' ELSE 'local' END";
+
+const IMMEDIATE: &str = "SET CONSTRAINTS ALL IMMEDIATE;\n";

@@ -18,7 +18,7 @@ use pontoon_core::step::{CursorKind, Mapping, Rule, Verify};
 
 use super::Postgres;
 use super::batch::pages::update;
-use super::batch::prologue::{Access, EPILOGUE, prologue};
+use super::batch::prologue::{Access, Prologue};
 use super::batch::record::{Record, Target};
 use super::batch::work::{ROW, Work, row_name};
 use super::batch::{MOVED, Told, failure};
@@ -49,7 +49,7 @@ pub(super) async fn verify_chunk(
     let (prologue, block) = message(fence, request, &work)?;
     let session = database.batch_session().await?;
     let doing = format!("compare rows of {}", range.table);
-    let sent = session.block_message(&prologue, &block, EPILOGUE, &doing);
+    let sent = session.block_message(&prologue, &block, &doing);
     let error = match sent.await {
         Ok(messages) => {
             let mut told = Told::of(&messages)?;
@@ -91,7 +91,7 @@ fn message(
     fence: &Fence,
     request: &VerifyRequest,
     work: &Work,
-) -> Result<(String, Block), DbError> {
+) -> Result<(Prologue, Block), DbError> {
     let range = &request.range;
     let position: PagePosition = read(&range.position)?;
     let upper: PageUpper = read(range.upper.as_deref().unwrap_or_default())?;
@@ -106,7 +106,7 @@ fn message(
         range,
         max_rows_affected: request.max_rows_affected,
     };
-    let prologue = prologue(
+    let prologue = Prologue::new(
         fence,
         Access::Pages,
         &work.pins,
