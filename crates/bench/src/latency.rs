@@ -38,6 +38,8 @@ const MAX_LOCK_DURATION: f64 = 500.0;
 enum Beside {
     /// As a plan is that says nothing of throttle and batches.
     Default,
+    /// As one that rests so many times as long as each batch took.
+    Nice(u32),
     /// As fast as it goes.
     Unthrottled,
     /// One statement.
@@ -46,8 +48,10 @@ enum Beside {
 }
 
 impl Beside {
-    fn all() -> Vec<Self> {
-        let mut all = vec![Self::Default, Self::Unthrottled, Self::PlainUpdate];
+    fn all(nice_ratios: &[u32]) -> Vec<Self> {
+        let mut all = vec![Self::Default];
+        all.extend(nice_ratios.iter().copied().map(Self::Nice));
+        all.extend([Self::Unthrottled, Self::PlainUpdate]);
         all.extend(Peer::found().into_iter().map(Self::Peer));
         all
     }
@@ -55,6 +59,7 @@ impl Beside {
     fn name(self) -> String {
         match self {
             Self::Default => "Pontoon, defaults".to_owned(),
+            Self::Nice(ratio) => format!("Pontoon, nice_ratio {ratio}"),
             Self::Unthrottled => "Pontoon, 2 workers, 50,000 rows a batch".to_owned(),
             Self::PlainUpdate => "plain UPDATE".to_owned(),
             Self::Peer(peer) => peer.name().to_owned(),
@@ -93,7 +98,7 @@ pub(crate) async fn measure(
     let pace = Pace::Open {
         per_second: most * LOAD,
     };
-    let mut contestants = Beside::all();
+    let mut contestants = Beside::all(&arguments.nice_ratio);
     contestants.retain(|beside| arguments.keeps(&beside.name()));
     let mut turns: Vec<Vec<Turn>> = contestants.iter().map(|_| Vec::new()).collect();
     for _ in 0..arguments.rounds() {
@@ -174,7 +179,10 @@ fn figures(beside: Beside, turns: &[Turn], rows: u32) -> Vec<Figure> {
         "operations/s",
         column(&|turn| Felt::all(&turn.beside).per_second()),
     ));
-    if matches!(beside, Beside::Default | Beside::Unthrottled) {
+    if matches!(
+        beside,
+        Beside::Default | Beside::Nice(_) | Beside::Unthrottled
+    ) {
         let waits = column(&|turn| turn.attributed);
         let worst = waits.iter().copied().fold(0.0, f64::max);
         let limit = Figure::new("max_lock_duration", "limit", "ms", vec![MAX_LOCK_DURATION]);
@@ -241,6 +249,7 @@ async fn backfill(server: &Server, client: &Client, beside: Beside) -> Result<Du
     let begun = Instant::now();
     let plan = match beside {
         Beside::Default => plan_text(Work::Shapes, "", ""),
+        Beside::Nice(ratio) => plan_text(Work::Shapes, &format!("nice_ratio: {ratio}"), ""),
         Beside::Unthrottled => plan_text(
             Work::Shapes,
             &format!("workers: 2, {FULL_SPEED}"),
