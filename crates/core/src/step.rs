@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{ColumnDef, Constraint, Index, Table};
-use crate::expr::Expr;
+use crate::expr::{Expr, Volatility};
 use crate::name::TableName;
 use crate::object::{ObjectChange, TableSetting};
 
@@ -393,6 +393,27 @@ pub struct Mapping {
     /// After the plan the new columns are NOT NULL: verify counts a NULL there
     /// as a mismatch.
     pub required: bool,
+    /// How the old value is found again in the new one, where the two types do
+    /// not promise it and the plan does not give it up: a row whose old value
+    /// is not found again is a loss. Such a mapping has one column on each side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back: Option<Back>,
+}
+
+/// The way from a new value to the old one, by which a loss is seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "by")]
+pub enum Back {
+    /// The server's own cast.
+    Cast {
+        /// As the database judges it.
+        volatility: Volatility,
+    },
+    /// The plan's `down`.
+    Down {
+        /// Over the new column.
+        down: Expr,
+    },
 }
 
 /// A column of a mapping.

@@ -298,7 +298,10 @@ pub struct VerifyProgress {
     pub mismatched: u64,
     /// Of those, rows that only a person can decide.
     pub conflicts: u64,
-    /// Of those, rows that were brought into step.
+    /// Of those, rows whose old value is not found again in the new one.
+    #[serde(default)]
+    pub lost: u64,
+    /// Of the mismatched, rows that were brought into step.
     pub repaired: u64,
     /// Up to twenty conflicts by key.
     pub examples: Vec<String>,

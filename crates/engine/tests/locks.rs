@@ -167,6 +167,7 @@ fn sync(table: &str) -> Sync {
                 }],
             },
             required: false,
+            back: None,
         }],
     }
 }

@@ -20,6 +20,7 @@ mod isolation;
 mod keys;
 mod limits;
 mod long_steps;
+mod losses;
 mod migrate;
 mod operations;
 mod partitions;

@@ -240,12 +240,7 @@ impl<'a> Lowering<'a> {
         assigned_to: Option<&str>,
         role: &str,
     ) -> Option<ExprFacts> {
-        let answer = self.catalog.expressions.iter().find(|answer| {
-            &answer.table == table
-                && answer.text == text
-                && answer.assigned_to.as_deref() == assigned_to
-        });
-        match answer.map(|answer| answer.result.clone()) {
+        match self.answer(table, text, assigned_to) {
             Some(Ok(facts)) => Some(facts),
             Some(Err(message)) => {
                 self.server_refusal(&format!("{role} `{text}` on {table}"), &message);
@@ -259,6 +254,26 @@ impl<'a> Lowering<'a> {
                 None
             }
         }
+    }
+
+    /// The answer to an expression question, as it is.
+    pub fn answer(
+        &self,
+        table: &TableName,
+        text: &str,
+        assigned_to: Option<&str>,
+    ) -> Option<Result<ExprFacts, ServerMessage>> {
+        let answer = self.catalog.expressions.iter().find(|answer| {
+            &answer.table == table
+                && answer.text == text
+                && answer.assigned_to.as_deref() == assigned_to
+        });
+        answer.map(|answer| answer.result.clone())
+    }
+
+    /// The server has no cast that this expression asks for.
+    pub fn no_cast(&self, table: &TableName, text: &str, to: &str) -> bool {
+        matches!(self.answer(table, text, Some(to)), Some(Err(said)) if said.code == "42846")
     }
 
     /// The answer to a type question, or a refusal with the server's words.

@@ -5,9 +5,9 @@ use crate::name::TableName;
 use crate::step::{Action, Phase, Undo};
 
 use super::fixtures::{
-    RUN, analysed, answer, compile, outline, parse, trigger, users, with_dependents,
+    RUN, analysed, answer, column, compile, outline, parse, trigger, users, with_dependents,
 };
-use super::{RefusalKind, lower, tables};
+use super::{Lowered, RefusalKind, lower, tables};
 
 fn golden(name: &str, operations: &str) {
     let lowered = compile(users(), operations).expect("the plan lowers");
@@ -448,6 +448,50 @@ fn each_dependent_of_a_replaced_column_is_named() {
             "{name}: {messages:?}"
         );
     }
+}
+
+/// Everything that a program says in SQL, with its batches and passes.
+fn whole(lowered: &Lowered) -> String {
+    let texts = |step| crate::sql::postgres::texts(step, "run").join(";\n");
+    let all: Vec<String> = lowered.program.steps.iter().map(texts).collect();
+    all.join("\n")
+}
+
+#[test]
+fn only_types_that_may_lose_are_looked_at() {
+    let mut table = users();
+    table.columns[2] = column("amount", "numeric(12,4)", true);
+    let operation = |to: &str, more: &str| {
+        format!("  - change_type: {{table: users, column: amount, to: \"{to}\"{more}}}")
+    };
+    for (to, more, looked_at) in [
+        ("numeric(12,2)", "", true),
+        ("numeric(12,2)", ", as: cents", true),
+        ("numeric(12,2)", ", lossy: true", false),
+        ("numeric(12,2)", ", up: \"round(amount, 2)\"", false),
+        ("numeric(14,4)", "", false),
+        ("numeric(14,4)", ", as: more", false),
+        ("numeric", "", false),
+    ] {
+        let lowered = compile(table.clone(), &operation(to, more)).expect("the plan lowers");
+        let text = whole(&lowered);
+        assert_eq!(text.contains("_lost"), looked_at, "{to}{more}: {text}");
+        assert_eq!(
+            text.contains("pg_catalog.round("),
+            looked_at,
+            "{to}{more}: {text}"
+        );
+        let told = lowered
+            .notes
+            .iter()
+            .any(|(_, note)| note.contains("lossy: true"));
+        assert_eq!(told, looked_at, "{to}{more}: {:?}", lowered.notes);
+    }
+    let messages = refusals(table.clone(), &operation("numeric(14,4)", ", lossy: true"));
+    assert!(messages[0].contains("loses nothing"), "{messages:?}");
+    table.columns[2] = column("amount", "text", true);
+    let messages = refusals(table, &operation("jsonb", ""));
+    assert!(messages[0].contains("jsonb keeps neither"), "{messages:?}");
 }
 
 #[test]

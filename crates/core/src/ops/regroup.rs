@@ -91,6 +91,7 @@ impl Regroup<'_> {
                     on_conflict: self.on_conflict.unwrap_or(OnConflict::Error),
                 },
                 required: self.new.iter().all(|target| !target.nullable),
+                back: None,
             },
         );
         self.contract(lowering, &table, &old, &up);

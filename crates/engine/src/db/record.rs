@@ -494,6 +494,8 @@ pub struct Findings {
     pub mismatched: u64,
     /// Of those, rows that only a person can decide.
     pub conflicts: u64,
+    /// Of those, rows whose old value is not found again in the new one.
+    pub lost: u64,
     /// Of those, rows that were brought into step.
     pub repaired: u64,
     /// Conflicts by key, a few.

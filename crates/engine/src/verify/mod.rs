@@ -223,6 +223,7 @@ fn detail(progress: &VerifyProgress, ranges: &[RangeRecord], failed: bool) -> se
         "checked": progress.checked,
         "mismatched": progress.mismatched,
         "conflicts": progress.conflicts,
+        "lost": progress.lost,
         "repaired": progress.repaired,
         "examples": progress.examples,
         "leaves": leaves,
@@ -248,6 +249,7 @@ fn summary(
         pages_total: sum(|range| range.pages_total),
         mismatched,
         conflicts: sum(|range| range.findings.conflicts),
+        lost: sum(|range| range.findings.lost),
         repaired: sum(|range| range.findings.repaired),
         examples: ranges
             .iter()

@@ -89,6 +89,7 @@ fn mapping(old: &str, new: &str, rule: Rule) -> Mapping {
         new: columns(new),
         rule,
         required: false,
+        back: None,
     }
 }
 

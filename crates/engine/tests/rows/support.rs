@@ -63,6 +63,7 @@ pub(crate) fn fill(old: &str, new: (&str, &str), up: &str) -> Mapping {
             up: vec![expr(up, &[old])],
         },
         required: false,
+        back: None,
     }
 }
 
@@ -77,6 +78,7 @@ pub(crate) fn pair(old: (&str, &str), new: (&str, &str)) -> Mapping {
             on_conflict: OnConflict::Error,
         },
         required: false,
+        back: None,
     }
 }
 

@@ -204,6 +204,7 @@ async fn a_missing_required_value_is_a_conflict() {
         table: TableName::new("public", "t"),
         mappings: vec![Mapping {
             required: true,
+            back: None,
             ..fill("name", ("lower_name", "text"), "lower({name})")
         }],
     };

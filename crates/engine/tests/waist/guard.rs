@@ -656,6 +656,7 @@ fn sync(application_triggers: bool) -> Sync {
                 on_conflict: OnConflict::Error,
             },
             required: false,
+            back: None,
         }],
         conditions: Conditions::InWhen,
         application_triggers,

@@ -31,7 +31,7 @@ use crate::catalog::{
 };
 use crate::name::TableName;
 use crate::object::{Object, ObjectChange, RelationKind};
-use crate::step::{Action, Change, Concurrent, MappedColumn, Mapping, Phase, Rule, Undo};
+use crate::step::{Action, Back, Change, Concurrent, MappedColumn, Mapping, Phase, Rule, Undo};
 
 use super::context::ddl;
 use super::{Asking, Lowering};
@@ -56,6 +56,8 @@ pub struct Replace<'a> {
     pub old: Vec<MappedColumn>,
     /// How the two follow each other.
     pub rule: Rule,
+    /// How a loss is seen, where there may be one.
+    pub back: Option<Back>,
     /// What tells the names of what is built for it from those that the
     /// operation builds for other columns.
     pub prefix: String,
@@ -318,6 +320,7 @@ impl Lowering<'_> {
                     default: None,
                 }],
                 rule: replace.rule.clone(),
+                back: replace.back.clone(),
                 required: !column.def.nullable,
             },
         );

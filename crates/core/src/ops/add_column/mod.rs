@@ -231,6 +231,7 @@ impl Lower for AddColumn {
                     Rule::Fill { up }
                 },
                 required: !column.nullable,
+                back: None,
             },
         );
         if !column.nullable {

@@ -106,6 +106,7 @@ impl Lower for ChangeCollation {
             rule: Rule::Derived {
                 up: vec![column_expr(&self.column)],
             },
+            back: None,
             prefix: String::new(),
             default: column.def.default.as_ref().map(Expr::bare),
         });

@@ -10,9 +10,10 @@ use crate::expr::{Expr, ROW, Volatility};
 use crate::lower::{Asking, Lower, Lowering, Over, Replace, column_expr, mapped};
 use crate::ops::common::{SqlExpr, TableRef};
 use crate::plan::{Check, Declare, Mentions, Role, TableUse};
+use crate::sql::postgres::image::without_modifiers;
+use crate::sql::postgres::loss::{always_loses, cannot_lose};
 use crate::sql::quote::quote_ident;
-use crate::step::OnConflict;
-use crate::step::{MappedColumn, Rule};
+use crate::step::{Back, MappedColumn, OnConflict, Rule};
 
 /// Changes a column's type through a second column.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -42,6 +43,9 @@ pub struct ChangeType {
     /// Accepts expressions that may give another value at every call.
     #[serde(default)]
     pub allow_volatile: bool,
+    /// Gives up what the new type does not keep. Only for the default cast.
+    #[serde(default)]
+    pub lossy: bool,
 }
 
 impl ChangeType {
@@ -64,6 +68,79 @@ impl ChangeType {
             || format!("CAST({} AS {old_type})", quote_ident(name)),
             |down| down.postgresql().to_owned(),
         )
+    }
+
+    /// The new value is what a cast gives, and whatever gets lost by it counts.
+    fn may_lose(&self) -> bool {
+        self.up.is_none() && !self.lossy
+    }
+
+    /// The way back that the plan gives; a hidden column has none.
+    fn way_back(&self) -> Option<&SqlExpr> {
+        self.down.as_ref().filter(|_| self.r#as.is_some())
+    }
+
+    /// The server's cast back, as a question to the database.
+    fn back_text(name: &str, old_type: &str) -> String {
+        format!("CAST({} AS {old_type})", quote_ident(name))
+    }
+
+    /// Whether the default cast may lose something, and how that is seen; or a
+    /// refusal, where nothing can be seen and nothing is given up.
+    fn back(
+        &self,
+        lowering: &mut Lowering<'_>,
+        table: &Table,
+        column: &Column,
+        to: &str,
+        second: &str,
+    ) -> Option<Back> {
+        if self.up.is_some() {
+            return None;
+        }
+        let from = &column.def.type_name;
+        let what = format!("{}.{}", table.name, self.column);
+        if cannot_lose(from, to) {
+            if self.lossy {
+                lowering.invalid(
+                    format!(
+                        "`lossy` says nothing here: {what} of type {from} loses nothing in {to}"
+                    ),
+                    "Leave it out: a value that does not fit stops the run all the same.",
+                );
+            }
+            return None;
+        }
+        if self.lossy {
+            return None;
+        }
+        let ways_out =
+            "Write `lossy: true` if that may go, or say with `up` what the new value is.";
+        if let Some(down) = self.way_back() {
+            let facts = lowering.facts(&table.name, down.postgresql(), Some(from), "down")?;
+            return Some(Back::Down { down: facts.expr });
+        }
+        if let Some(why) = always_loses(from, to) {
+            lowering.unsafe_(
+                format!("{what} of type {from} would lose something in {to}: {why}"),
+                ways_out,
+            );
+            return None;
+        }
+        let answer = lowering.answer(&table.name, &Self::back_text(second, from), Some(from));
+        match answer {
+            Some(Ok(facts)) => Some(Back::Cast {
+                volatility: facts.expr.volatility,
+            }),
+            Some(Err(_)) => {
+                lowering.unsafe_(
+                    format!("no cast leads back from {to} to {from}, so nobody could tell what {what} loses"),
+                    ways_out,
+                );
+                None
+            }
+            None => None,
+        }
     }
 
     fn lower_pair(
@@ -95,6 +172,20 @@ impl ChangeType {
             }
             None => {
                 let text = self.down_text(name, &column.def.type_name);
+                let no_cast = lowering.no_cast(&table.name, &text, &column.def.type_name);
+                if no_cast {
+                    lowering.invalid(
+                        format!(
+                            "no cast leads from {} back to {}, the type that old versions read",
+                            self.to, column.def.type_name
+                        ),
+                        format!(
+                            "Say what they shall see, as in `down: {}`.",
+                            converted(name, &self.to, &column.base_type)
+                        ),
+                    );
+                    return None;
+                }
                 let facts =
                     lowering.facts(&table.name, &text, Some(&column.def.type_name), "down")?;
                 cast(name, &column.base_type, &facts)
@@ -162,6 +253,15 @@ impl Declare for ChangeType {
     }
 
     fn check(&self, check: &mut Check<'_>) {
+        if self.lossy && self.up.is_some() {
+            let span = check.written.key_span("lossy");
+            check.report(
+                &span,
+                "`lossy` beside `up`",
+                "`up` says what the new value is, so nothing is checked that could be given up",
+                "remove one of the two",
+            );
+        }
         let Some(other) = &self.r#as else {
             if self.on_conflict.is_some() {
                 let span = check.written.key_span("on_conflict");
@@ -195,8 +295,21 @@ impl Lower for ChangeType {
         let second = self.second(|what| asking.artifact(what));
         let last = self.r#as.as_ref().unwrap_or(&self.column);
         asking.replacement(&table, &self.column, &self.to, None, &second, last);
+        if self.r#as.is_some() || self.may_lose() {
+            asking.column(&table, &second, &self.to);
+        }
+        if self.may_lose()
+            && let Some(old_type) = asking.type_of(&table, &self.column)
+        {
+            match self.way_back() {
+                Some(down) => asking.expression(&table, down.postgresql(), Some(old_type)),
+                None => {
+                    let back = Self::back_text(&second, old_type);
+                    asking.expression(&table, &back, Some(old_type));
+                }
+            }
+        }
         if let Some(name) = &self.r#as {
-            asking.column(&table, name, &self.to);
             if let Some(old_type) = asking.type_of(&table, &self.column) {
                 let down = self.down_text(name, old_type);
                 asking.expression(&table, &down, Some(old_type));
@@ -223,6 +336,19 @@ impl Lower for ChangeType {
                 format!("adding a column of the constrained domain `{}` rewrites the whole table under a lock", self.to),
                 "Use the domain's base type and an `add_check` operation.",
             );
+        }
+        if self.up.is_none() && lowering.no_cast(&table.name, &self.up_text(), &self.to) {
+            lowering.invalid(
+                format!(
+                    "no cast leads from {}.{} of type {} to {}",
+                    table.name, self.column, column.def.type_name, self.to
+                ),
+                format!(
+                    "Say what the new value is, as in `up: {}`.",
+                    converted(&self.column, &column.base_type, &to.base)
+                ),
+            );
+            return;
         }
         let Some(up) = lowering.mapping_expr(
             &table,
@@ -271,6 +397,25 @@ impl Lower for ChangeType {
                 }
             }
         };
+        let back = self.back(lowering, &table, &column, &to.name, &second);
+        if back.is_some() {
+            lowering.note(format!(
+                "A value of {}.{} that is not found again in {} stops the run, and verify finds those that the application writes meanwhile. `lossy: true` gives them up.",
+                table.name, self.column, to.name
+            ));
+        }
+        let zoned = |name: &str| name.starts_with("timestamp") && name.ends_with("with time zone");
+        if self.up.is_none()
+            && zoned(&column.def.type_name) != zoned(&to.name)
+            && [&column.def.type_name, &to.name]
+                .iter()
+                .all(|name| name.starts_with("timestamp") || *name == "date")
+        {
+            lowering.note(format!(
+                "A time of {}.{} without a zone is one in UTC. For another zone, say so: `up: {} AT TIME ZONE '…'`.",
+                table.name, self.column, self.column
+            ));
+        }
         let default = self.new_default(lowering, &table, &column, &up);
         let last = self.r#as.clone().unwrap_or_else(|| self.column.clone());
         lowering.replace(Replace {
@@ -282,6 +427,7 @@ impl Lower for ChangeType {
             last: &last,
             old,
             rule,
+            back,
             prefix: String::new(),
             default,
         });
@@ -289,6 +435,44 @@ impl Lower for ChangeType {
             "{}.{last} becomes the table's last column at contract: INSERT and COPY without a column list, and SELECT *, feel it.",
             table.name
         ));
+    }
+}
+
+/// An expression for a value to which no cast leads, as a plan writes it.
+fn converted(column: &str, from: &str, to: &str) -> String {
+    let numbers = [
+        "smallint",
+        "integer",
+        "bigint",
+        "numeric",
+        "real",
+        "double precision",
+    ];
+    let to = without_modifiers(to);
+    let (number_from, number_to) = (numbers.contains(&from), numbers.contains(&to.as_str()));
+    let times = |name: &str| name.starts_with("timestamp") || name == "date" || name == "interval";
+    let plain = !column.is_empty()
+        && column.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+        && !["user", "order", "group", "end", "desc", "all"].contains(&column);
+    let name = if plain {
+        column.to_owned()
+    } else {
+        quote_ident(column)
+    };
+    let expression = match (from, to.as_str()) {
+        ("boolean", to) if number_to => format!("{name}::integer::{to}"),
+        (_, "boolean") if number_from => format!("{name} <> 0"),
+        (from, to) if times(from) && number_to => format!("extract(epoch FROM {name})::{to}"),
+        (_, to) if number_from && to.starts_with("timestamp") => {
+            format!("to_timestamp({name})::{to}")
+        }
+        (_, to) => format!("{name}::text::{to}"),
+    };
+    // A quote at its beginning would end the value in YAML.
+    if plain {
+        expression
+    } else {
+        format!("'{}'", expression.replace('\'', "''"))
     }
 }
 

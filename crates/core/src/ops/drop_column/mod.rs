@@ -109,6 +109,7 @@ fn fill(
                 down: vec![facts.expr],
             },
             required: false,
+            back: None,
         },
     );
 }

@@ -383,6 +383,7 @@ impl Lower for RemoveEnumValue {
                 rule: Rule::Derived {
                     up: vec![member.up.clone()],
                 },
+                back: None,
                 prefix: member.prefix.clone(),
                 default: member.default.clone(),
             })

@@ -118,6 +118,7 @@ impl Lower for RenameColumn {
                     on_conflict: self.on_conflict.unwrap_or(OnConflict::Error),
                 },
                 required: !from.def.nullable,
+                back: None,
             },
         );
         lowering.cutover(Change::DropColumn {

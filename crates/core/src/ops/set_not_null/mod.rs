@@ -78,6 +78,7 @@ impl Lower for SetNotNull {
                         up: vec![facts.expr],
                     },
                     required: true,
+                    back: None,
                 },
             );
             lowering.note(format!(

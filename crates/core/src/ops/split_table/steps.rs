@@ -198,6 +198,7 @@ impl Split<'_> {
             new,
             rule: Rule::Copied { up, twin },
             required,
+            back: None,
         };
         let mark = MappedColumn {
             name: self.mark.clone(),

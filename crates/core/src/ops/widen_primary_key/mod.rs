@@ -318,6 +318,7 @@ impl Lower for WidenPrimaryKey {
                 rule: Rule::Derived {
                     up: vec![cast(&member.column, self.to)],
                 },
+                back: None,
                 prefix: member.prefix.clone(),
                 default: member.column.def.default.as_ref().map(Expr::bare),
             })

@@ -23,9 +23,10 @@
 //! repair.
 
 use super::image::{assigned, cast, differs, same, values, without_modifiers};
+use super::loss::{self, lost};
 use crate::expr::{Expr, Volatility};
 use crate::sql::quote::{quote_ident, quote_literal, quote_table};
-use crate::step::{MappedColumn, Mapping, Rule, Twin};
+use crate::step::{Back, MappedColumn, Mapping, Rule, Twin};
 
 /// The condition that no row meets.
 const NEVER: &str = "false";
@@ -351,6 +352,7 @@ pub fn mismatch(mapping: &Mapping, row: &str) -> String {
     if mapping.required {
         reasons.push(any_null(&mapping.new, row));
     }
+    reasons.extend(lost(mapping, row));
     any_of(reasons)
 }
 
@@ -400,12 +402,19 @@ pub fn pins(mappings: &[Mapping]) -> Vec<(&'static str, &'static str)> {
     let mut pins = vec![("search_path", "pg_catalog, pg_temp")];
     let mut texts = mappings.iter().flat_map(|m| {
         let defaults = m.old.iter().chain(&m.new).flat_map(|c| &c.default);
-        ups(m).iter().chain(downs(m)).chain(defaults)
+        let back = m.back.iter().filter_map(|back| match back {
+            Back::Cast { .. } => None,
+            Back::Down { down } => Some(down),
+        });
+        ups(m).iter().chain(downs(m)).chain(defaults).chain(back)
     });
     if texts.any(|expr| expr.template.contains('\\')) {
         pins.push(("standard_conforming_strings", "on"));
     }
-    if mappings.iter().any(reads_settings) {
+    if mappings
+        .iter()
+        .any(|m| reads_settings(m) || loss::reads_settings(m))
+    {
         pins.extend([
             ("TimeZone", "UTC"),
             ("DateStyle", "ISO, MDY"),

@@ -3,6 +3,7 @@
 pub mod change;
 pub mod image;
 pub mod locks;
+pub mod loss;
 pub mod mapping;
 pub mod sync;
 
@@ -87,8 +88,13 @@ fn batch_text(backfill: &Backfill) -> String {
         .iter()
         .map(|(column, value)| format!("{} = {value}", quote_ident(column)))
         .collect();
+    let lost = match &backfill.work {
+        BackfillWork::Mappings { mappings } => loss::any_lost(mappings, "t"),
+        BackfillWork::Update { .. } => None,
+    };
+    let returning = lost.map_or_else(String::new, |lost| format!("\nRETURNING {lost} AS lost"));
     format!(
-        "UPDATE ONLY {} AS t\nSET {}\nWHERE {filter}",
+        "UPDATE ONLY {} AS t\nSET {}\nWHERE {filter}{returning}",
         quote_table(&backfill.table),
         set.join(",\n    "),
     )

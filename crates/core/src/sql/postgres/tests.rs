@@ -21,6 +21,7 @@ fn email() -> Sync {
                 }],
             },
             required: true,
+            back: None,
         }],
     }
 }

@@ -80,15 +80,38 @@ pub(super) fn verify_failed(run: Uuid, step: &StepRecord) -> RunError {
         .filter_map(serde_json::Value::as_str)
         .map(str::to_owned)
         .collect();
-    hints.push(format!(
-        "Mend these rows (make one side follow the other), then: pontoon verify {run}"
-    ));
+    let name = &step.step.name;
+    let (lost, conflicts) = (count("lost"), count("conflicts").max(count("mismatched")));
+    if lost > 0 {
+        hints.push(format!(
+            "Mend these rows, so that the new type keeps their values, then: pontoon verify {run}"
+        ));
+        hints.push(
+            "Or roll back, and write into the plan `lossy: true` if they may go, or `up` with what the new value is."
+                .to_owned(),
+        );
+    } else {
+        hints.push(format!(
+            "Mend these rows (make one side follow the other), then: pontoon verify {run}"
+        ));
+    }
+    let rows = |count| if count == 1 { "row" } else { "rows" };
+    let lose = format!(
+        "{lost} {} whose values the new type does not keep",
+        rows(lost)
+    );
+    let disagree = |count| {
+        format!(
+            "{count} rows whose two shapes disagree, and nobody but you can tell which side is right"
+        )
+    };
+    let found = match conflicts.saturating_sub(lost) {
+        _ if lost == 0 => disagree(conflicts),
+        0 => lose,
+        others => format!("{lose}, and {}", disagree(others)),
+    };
     RunError::VerifyFailed {
-        message: format!(
-            "{} found {} rows whose two shapes disagree, and nobody but you can tell which side is right",
-            step.step.name,
-            count("conflicts").max(count("mismatched"))
-        ),
+        message: format!("{name} found {found}"),
         hints,
     }
 }

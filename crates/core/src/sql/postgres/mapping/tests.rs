@@ -31,6 +31,7 @@ fn pair() -> Mapping {
             on_conflict: OnConflict::Error,
         },
         required: true,
+        back: None,
     }
 }
 
@@ -43,6 +44,7 @@ fn fill() -> Mapping {
             up: vec![expr("lower(pontoon_row.email)", &["email"])],
         },
         required: false,
+        back: None,
     }
 }
 
@@ -55,6 +57,7 @@ fn omitted() -> Mapping {
             down: vec![expr("'none'::text", &[])],
         },
         required: false,
+        back: None,
     }
 }
 

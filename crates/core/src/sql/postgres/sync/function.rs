@@ -6,10 +6,11 @@
 
 use std::collections::BTreeSet;
 
+use super::super::loss::{lost, may_fail};
 use super::super::mapping::{
     all_null, changed, column, differs_from_up, downs, in_step, not_given, unfilled, ups,
 };
-use super::{CONFLICT_SQLSTATE, conflicts_sequence, seen_sequence};
+use super::{CONFLICT_SQLSTATE, LOSING, conflicts_sequence, lost_sequence, seen_sequence};
 use crate::expr::Expr;
 use crate::sql::quote::quote_literal;
 use crate::step::{MappedColumn, Mapping, OnConflict, Rule, Sync};
@@ -83,6 +84,7 @@ pub(super) fn body(sync: &Sync, artifact: &str) -> String {
         } else {
             mappings(body, sync, artifact, looping);
         }
+        note_losses(body, sync, artifact);
         note_old_write(body, artifact);
         body.line("RETURN NEW;");
     });
@@ -366,6 +368,44 @@ impl Writer<'_> {
             }
         });
         body.line("END IF;");
+    }
+}
+
+/// Where a type may lose: the writer is let pass, and the proof is not.
+fn note_losses(body: &mut Body, sync: &Sync, artifact: &str) {
+    for mapping in &sync.mappings {
+        let Some(lost) = lost(mapping, "NEW") else {
+            continue;
+        };
+        let sequence = quote_literal(&lost_sequence(artifact));
+        let note = |body: &mut Body| {
+            body.line(format!(
+                "PERFORM pg_catalog.pg_advisory_xact_lock_shared({LOSING}, {sequence}::pg_catalog.regclass::oid::integer);"
+            ));
+            body.line(format!(
+                "PERFORM pg_catalog.nextval({sequence}::pg_catalog.regclass);"
+            ));
+        };
+        body.lines(&[
+            "-- rule: lost",
+            "-- The old value is not found again in the new one. No writer is troubled with that: the",
+            "-- next verify pass names the row, and one from before proves nothing any more. The lock,",
+            "-- which nobody waits for, tells such a pass of a writer that has not committed yet.",
+        ]);
+        let look = |body: &mut Body| {
+            body.line(format!("IF {lost} THEN"));
+            body.indented(&note);
+            body.line("END IF;");
+        };
+        if may_fail(mapping) {
+            body.line("BEGIN");
+            body.indented(look);
+            body.line("EXCEPTION WHEN OTHERS THEN");
+            body.indented(&note);
+            body.line("END;");
+        } else {
+            look(body);
+        }
     }
 }
 

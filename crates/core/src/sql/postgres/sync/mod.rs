@@ -17,6 +17,11 @@
 //!   gave both shapes inconsistently, refused ones and those of transactions
 //!   that were rolled back included.
 //!
+//! - `pontoon."<artifact>_lost"`, where a change of type may lose something (see
+//!   [`loss`](super::loss)): a sequence that counts the writes that did, those
+//!   that were rolled back included. A verify pass holds as long as it stands
+//!   still.
+//!
 //! Sequences, because `setval` and `nextval` take no row lock, need no right
 //! of the writer inside a SECURITY DEFINER function, and survive the rollback
 //! of the write that called them.
@@ -74,7 +79,7 @@ use sha2::{Digest, Sha256};
 use super::mapping::{pin_text, pins};
 use crate::name::TableName;
 use crate::sql::quote::{dollar_quote, quote_ident, quote_literal, quote_qualified, quote_table};
-use crate::step::Sync;
+use crate::step::{Mapping, Sync};
 
 /// The schema that holds everything of ours.
 pub const SCHEMA: &str = "pontoon";
@@ -136,6 +141,20 @@ pub fn conflicts_sequence(artifact: &str) -> String {
     quote_qualified(SCHEMA, &format!("{artifact}_conflicts"))
 }
 
+/// The sequence that counts writes that lost a value, quoted and qualified.
+pub fn lost_sequence(artifact: &str) -> String {
+    quote_qualified(SCHEMA, &format!("{artifact}_lost"))
+}
+
+/// Some mapping may lose, so there is a [`lost_sequence`].
+pub fn may_lose(mappings: &[Mapping]) -> bool {
+    mappings.iter().any(|mapping| mapping.back.is_some())
+}
+
+/// The first key of the advisory locks that say that a writer in progress has
+/// lost a value; the second one is the sequence.
+pub const LOSING: i32 = 1_886_351_988;
+
 /// The names of the triggers that [`install`] creates on the table and on each
 /// of its children, unquoted, as in `pg_trigger.tgname`.
 pub fn trigger_names(sync: &Sync, artifact: &str) -> Vec<String> {
@@ -186,13 +205,21 @@ pub fn install(sync: &Sync, artifact: &str) -> Vec<String> {
         format!("SET LOCAL {}", pin_text(pins(&[])[0])),
         format!("CREATE SEQUENCE {} AS bigint", seen_sequence(artifact)),
         format!("CREATE SEQUENCE {} AS bigint", conflicts_sequence(artifact)),
+    ];
+    if may_lose(&sync.mappings) {
+        statements.push(format!(
+            "CREATE SEQUENCE {} AS bigint",
+            lost_sequence(artifact)
+        ));
+    }
+    statements.extend([
         create_function(sync, artifact),
         format!("REVOKE ALL ON FUNCTION {function}() FROM PUBLIC"),
         format!(
             "COMMENT ON FUNCTION {function}() IS {}",
             quote_literal(&format!("Pontoon: dual write of {}", sync.table))
         ),
-    ];
+    ]);
     for copying in copying::all(sync, artifact) {
         statements.extend(copying.install());
     }
@@ -235,11 +262,11 @@ pub fn drop(sync: &Sync, artifact: &str) -> Vec<String> {
     }
     statements.push(format!("DROP FUNCTION {}()", function_name(artifact)));
     statements.extend(copying::all(sync, artifact).map(|copying| copying.drop_function()));
-    statements.push(format!(
-        "DROP SEQUENCE {}, {}",
-        seen_sequence(artifact),
-        conflicts_sequence(artifact)
-    ));
+    let mut sequences = vec![seen_sequence(artifact), conflicts_sequence(artifact)];
+    if may_lose(&sync.mappings) {
+        sequences.push(lost_sequence(artifact));
+    }
+    statements.push(format!("DROP SEQUENCE {}", sequences.join(", ")));
     statements
 }
 

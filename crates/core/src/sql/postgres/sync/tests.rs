@@ -1,6 +1,6 @@
 use super::*;
 use crate::expr::{Expr, Volatility};
-use crate::step::{Conditions, MappedColumn, Mapping, OnConflict, Rule};
+use crate::step::{Back, Conditions, MappedColumn, Mapping, OnConflict, Rule};
 
 fn expr(template: &str, columns: &[&str]) -> Expr {
     Expr {
@@ -25,6 +25,7 @@ fn mapping(old: Vec<MappedColumn>, new: Vec<MappedColumn>, rule: Rule) -> Mappin
         new,
         rule,
         required: false,
+        back: None,
     }
 }
 
@@ -95,6 +96,40 @@ fn mappings_that_share_columns_repeat() {
     ];
     sync.conditions = Conditions::InBody;
     insta::assert_snapshot!(install(&sync, "7f3a_orders").join(";\n"));
+}
+
+/// A type that may lose: the writer is let pass, and counted.
+#[test]
+fn a_loss_is_counted_and_no_writer_fails() {
+    let mut sync = orders();
+    sync.application_triggers = false;
+    let rounding = Mapping {
+        back: Some(Back::Cast {
+            volatility: Volatility::Immutable,
+        }),
+        ..mapping(
+            vec![col("amount", "numeric(12,4)")],
+            vec![col("shadow", "numeric(12,2)")],
+            Rule::Derived {
+                up: vec![expr("CAST(pontoon_row.amount AS numeric)", &["amount"])],
+            },
+        )
+    };
+    sync.mappings = vec![rounding.clone()];
+    insta::assert_snapshot!("loss", install(&sync, "7f3a_orders").join(";\n"));
+    assert!(
+        drop(&sync, "7f3a_orders")
+            .last()
+            .is_some_and(|last| last.contains("_lost"))
+    );
+    // Where the way back may end in an error, the function is ready for it.
+    let text = install(&sync, "a").join("\n");
+    assert!(!text.contains("EXCEPTION WHEN OTHERS"), "{text}");
+    sync.mappings[0].back = Some(Back::Down {
+        down: expr("(1 / pontoon_row.shadow)", &["shadow"]),
+    });
+    let text = install(&sync, "a").join("\n");
+    assert!(text.contains("EXCEPTION WHEN OTHERS"), "{text}");
 }
 
 #[test]

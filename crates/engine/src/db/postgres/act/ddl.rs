@@ -142,7 +142,17 @@ fn verified_of(act: &Act<'_>, all: &[StepRecord], table: &TableName) -> String {
             |step| matches!(&step.step.action, Action::Verify(verify) if verify.table == *table),
         )
         .map(|step| {
-            include_str!("sql/verified.sql")
+            let losses = match &step.step.action {
+                Action::Verify(verify) if sync::may_lose(&verify.mappings) => {
+                    let artifact = sync::artifact(&run_word(act.fence.run), table);
+                    include_str!("sql/lost.sql").replace(
+                        "{sequence}",
+                        &quote_literal(&sync::lost_sequence(&artifact)),
+                    )
+                }
+                _ => String::new(),
+            };
+            format!("{}{losses}", include_str!("sql/verified.sql"))
                 .replace("{run}", &act.fence.run.to_string())
                 .replace("{verify}", &step.step.no.to_string())
         })

@@ -16,11 +16,11 @@ use pontoon_core::sql::quote::{quote_ident, quote_literal, quote_table};
 use pontoon_core::step::CursorKind;
 use serde::Deserialize;
 
-use super::STILL_NEEDED;
 use super::laps::Laps;
 use super::pages::{stop, update};
 use super::prologue::{Access, Prologue};
 use super::work::{Work, row_name};
+use super::{LOST, STILL_NEEDED};
 use crate::db::postgres::Postgres;
 use crate::db::postgres::ranges::position::{
     Facts, KeyPosition, KeyUpper, PagePosition, PageUpper, read,
@@ -31,6 +31,12 @@ use crate::db::{BatchRequest, DbError, ErrorKind, Fence};
 
 /// The search may take longer than a batch: it holds no lock for long.
 const TIMEOUT: &str = "SET LOCAL statement_timeout = '10s';\n";
+
+/// The ways out of a loss.
+pub(crate) const GIVEN_UP: [&str; 2] = [
+    "Mend the row, so that the new type keeps its value, and run again: the batches before it are kept.",
+    "Or roll back, and write into the plan `lossy: true` if it may go, or `up` with what the new value is.",
+];
 
 /// Names the row in a batch's failure, where there is one.
 pub(crate) async fn explain(
@@ -100,6 +106,13 @@ fn named(request: &BatchRequest, work: &Work, error: DbError, culprit: Culprit) 
             .split_once(": ")
             .map_or(error.message.clone(), |(_, rest)| rest.to_owned()),
     };
+    if error.code.as_deref() == Some(LOST) {
+        return DbError {
+            message: format!("{table}, row {}: {message}", culprit.row),
+            hints: GIVEN_UP.iter().map(|hint| (*hint).to_owned()).collect(),
+            ..error
+        };
+    }
     let hint = if still {
         "Change `set` or `where` in the plan so that a changed row no longer matches; such a backfill would never end."
     } else {
@@ -268,6 +281,8 @@ impl<'a> Search<'a> {
             CONTINUE WHEN NOT FOUND;
             pontoon_seen := pontoon_seen + 1;
             {compute}
+            pontoon_column := NULL;
+            {losses}
         EXCEPTION WHEN OTHERS THEN
             GET STACKED DIAGNOSTICS pontoon_message = MESSAGE_TEXT;
             -- Where rows are compared, the condition has every expression in it.
@@ -286,6 +301,7 @@ impl<'a> Search<'a> {
             order = self.order,
             rows = self.rows,
             needs = self.work.needs,
+            losses = self.losses(&table),
         );
         let block = Block {
             values: Vec::new(),
@@ -303,6 +319,21 @@ impl<'a> Search<'a> {
             return Ok(None);
         };
         Ok(serde_json::from_str(text(row, "report")?).ok())
+    }
+
+    /// Fails for a row that would lose a value; where the way back ends in an
+    /// error, that is the row as well.
+    fn losses(&self, table: &str) -> String {
+        let each = self.work.losses.iter().map(|loss| {
+            format!(
+                "IF (SELECT {} FROM ONLY {table} AS t WHERE t.ctid = pontoon_row_at.place) THEN
+                RAISE EXCEPTION USING ERRCODE = '{LOST}', MESSAGE = {};
+            END IF;",
+                loss.would_lose,
+                quote_literal(&loss.says),
+            )
+        });
+        each.collect::<Vec<_>>().join("\n            ")
     }
 
     /// Finds how many rows can be updated before the failure, and names the next.

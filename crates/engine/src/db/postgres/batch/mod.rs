@@ -46,6 +46,8 @@ use crate::db::{BatchReport, BatchRequest, DbError, ErrorKind, Fence, RangeRecor
 pub(crate) const MOVED: &str = "PT410";
 /// Raised by a batch: its condition is still true of a row it has changed.
 pub(crate) const STILL_NEEDED: &str = "PT422";
+/// Raised by a batch: a row's old value is not found again in its new one.
+pub(crate) const LOST: &str = "PT423";
 /// How often what is left of a limit is asked for, while other workers take
 /// from it as well.
 const LIMIT_TRIES: u32 = 8;

@@ -407,6 +407,20 @@ pub(crate) fn update(table: &TableName, work: &Work, condition: &str) -> String 
                 MESSAGE = 'the condition is still true of rows once they are changed';",
         super::STILL_NEEDED
     );
+    if !work.losses.is_empty() {
+        let lost: Vec<&str> = work.losses.iter().map(|loss| loss.lost.as_str()).collect();
+        return format!(
+            "WITH pontoon_rows AS ({update} RETURNING {lost} AS lost)
+        SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE lost)
+        INTO pontoon_changed, pontoon_again FROM pontoon_rows;
+        IF pontoon_again > 0 THEN
+            RAISE EXCEPTION USING ERRCODE = '{code}',
+                MESSAGE = 'the new type does not keep the values of some rows';
+        END IF;",
+            lost = lost.join(" OR "),
+            code = super::LOST,
+        );
+    }
     match (work.check, &work.needs_again) {
         (Check::Once, Some(again)) => format!(
             "IF {again} THEN

@@ -1,6 +1,7 @@
 //! What a batch does to a row, as SQL.
 
 use pontoon_core::expr::Volatility;
+use pontoon_core::sql::postgres::loss;
 use pontoon_core::sql::postgres::mapping::{any_may_need_fill, any_needs_fill, fill_set, pins};
 use pontoon_core::sql::quote::{quote_ident, quote_literal};
 use pontoon_core::step::{BackfillWork, Mapping};
@@ -40,8 +41,31 @@ pub(crate) struct Work {
     pub(crate) needs_again: Option<String>,
     /// Settings that the expressions read.
     pub(crate) pins: Vec<(&'static str, &'static str)>,
+    /// What the rows may lose, mapping by mapping.
+    pub(crate) losses: Vec<Loss>,
     /// Columns that are written, with type and expression, for messages.
     pub(crate) columns: Vec<(String, String, String)>,
+}
+
+/// How it is seen that a row loses a value.
+#[derive(Clone, Debug)]
+pub(crate) struct Loss {
+    /// Of a row as it was written.
+    pub(crate) lost: String,
+    /// Of a row before it is changed.
+    pub(crate) would_lose: String,
+    /// What is told of it.
+    pub(crate) says: String,
+}
+
+impl Loss {
+    fn of(mapping: &Mapping) -> Option<Self> {
+        Some(Self {
+            lost: loss::lost(mapping, ROW)?,
+            would_lose: loss::would_lose(mapping, ROW)?,
+            says: loss::says(mapping)?,
+        })
+    }
 }
 
 impl Work {
@@ -93,6 +117,7 @@ impl Work {
                         Check::EachRow
                     },
                     needs_again: Some(needs_again),
+                    losses: Vec::new(),
                     pins: all_pins(),
                     columns,
                 }
@@ -120,6 +145,7 @@ impl Work {
             set: assignments(set.iter().map(|(name, value)| (name, value))),
             check: Check::Never,
             needs_again: None,
+            losses: mappings.iter().filter_map(Loss::of).collect(),
             pins: pins(mappings),
             columns,
         }
@@ -188,5 +214,6 @@ fn all_pins() -> Vec<(&'static str, &'static str)> {
         new: Vec::new(),
         rule: pontoon_core::step::Rule::Fill { up: vec![unstable] },
         required: false,
+        back: None,
     }])
 }

@@ -25,6 +25,7 @@ use std::collections::BTreeMap;
 
 use pontoon_core::name::TableName;
 use pontoon_core::sql::postgres::mapping::fill_set;
+use pontoon_core::sql::postgres::sync;
 use pontoon_core::sql::quote::quote_literal;
 use pontoon_core::step::{BackfillWork, CursorKind};
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,7 @@ use tokio_postgres::{Client, Row};
 
 use self::leaf::Leaf;
 use self::position::{Facts, KeyPosition, KeyUpper, PagePosition, PageUpper};
+use super::act::text::run_word;
 use super::batch::prologue::TEXT_FORM;
 use super::fence::fence_statement;
 use super::sqlstate::classify;
@@ -51,6 +53,8 @@ const RANGES_PER_WORKER: u32 = 8;
 const PAGES_FOR_MORE: u64 = 1_024;
 /// More ranges than this help nobody; they grow instead.
 const MOST_RANGES: u64 = 2_048;
+/// In place of a number of losses: some are neither committed nor taken back.
+const UNSETTLED: &str = "unsettled";
 
 /// What `pontoon.range.detail` holds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -205,6 +209,7 @@ impl Maker<'_> {
         if ranges.is_empty() {
             return Ok(());
         }
+        let losses = self.losses().await?;
         self.client
             .execute_typed(
                 include_str!("sql/insert.sql"),
@@ -213,11 +218,52 @@ impl Maker<'_> {
                     (&number(self.scan.no)?, Type::INT4),
                     (&number(self.scan.pass)?, Type::INT4),
                     (&Json(&ranges), Type::JSONB),
+                    (&losses, Type::TEXT),
                 ],
             )
             .await
             .map_err(|error| classify(&error, "store the ranges of a scan"))?;
         Ok(())
+    }
+
+    /// How often writers have lost a value so far, for a verify pass that is
+    /// about to look at its ranges: it says nothing of what is written later.
+    /// A writer that has not committed yet is counted already, and no pass sees
+    /// its row; then this is no number, and the pass will not be taken for a
+    /// proof. The count is read first: whoever is counted holds his lock until
+    /// his row can be seen.
+    async fn losses(&self) -> Result<Option<String>, DbError> {
+        let ScanKind::Verify(verify) = &self.scan.kind else {
+            return Ok(None);
+        };
+        if !sync::may_lose(&verify.mappings) {
+            return Ok(None);
+        }
+        let artifact = sync::artifact(&run_word(self.fence.run), &verify.table);
+        let sequence = sync::lost_sequence(&artifact);
+        let read = |error| classify(&error, "read how many values were lost");
+        let row = self
+            .client
+            .query_typed_one(
+                "SELECT coalesce(pg_catalog.pg_sequence_last_value($1::text::pg_catalog.regclass), 0)::text AS losses",
+                &[(&sequence, Type::TEXT)],
+            )
+            .await
+            .map_err(read)?;
+        let losses: String = row.get("losses");
+        let row = self
+            .client
+            .query_typed_one(
+                include_str!("sql/losing.sql"),
+                &[(&sync::LOSING, Type::INT4), (&sequence, Type::TEXT)],
+            )
+            .await
+            .map_err(read)?;
+        Ok(Some(if row.get("losing") {
+            UNSETTLED.to_owned()
+        } else {
+            losses
+        }))
     }
 
     /// New ranges for a leaf; their numbers are given later.

@@ -12,6 +12,7 @@
 //!
 //! The last range of a leaf goes on to the table's end of the moment.
 
+use pontoon_core::sql::postgres::loss;
 use pontoon_core::sql::postgres::mapping::{any_of, mismatch, repairable};
 use pontoon_core::sql::quote::{quote_literal, quote_table};
 use pontoon_core::step::{CursorKind, Mapping, Rule, Verify};
@@ -45,7 +46,11 @@ pub(super) async fn verify_chunk(
             "A verify pass goes along pages, and its range does not",
         ));
     }
-    let work = Work::fill(&request.verify.mappings);
+    // What is lost is told of, and stops nothing that is mended beside it.
+    let work = Work {
+        losses: Vec::new(),
+        ..Work::fill(&request.verify.mappings)
+    };
     let (prologue, block) = message(fence, request, &work)?;
     let session = database.batch_session().await?;
     let doing = format!("compare rows of {}", range.table);
@@ -146,10 +151,11 @@ impl Chunk<'_> {
         detail = r.detail || pg_catalog.jsonb_build_object('findings', pg_catalog.jsonb_build_object(
             'mismatched', pontoon_mismatched_before + pontoon_mismatched,
             'conflicts', pontoon_conflicts_before + pontoon_conflicts,
+            'lost', pontoon_lost_before + pontoon_lost,
             'repaired', pontoon_repaired_before + pontoon_changed,
             'examples', pontoon_examples_before || pg_catalog.to_jsonb(pontoon_examples[1:pontoon_room])))",
             told: ", 'checked', pontoon_checked,
-        'found', pg_catalog.jsonb_build_object('mismatched', pontoon_mismatched, 'conflicts', pontoon_conflicts,
+        'found', pg_catalog.jsonb_build_object('mismatched', pontoon_mismatched, 'conflicts', pontoon_conflicts, 'lost', pontoon_lost,
             'repaired', pontoon_changed, 'examples', pontoon_examples)",
         };
         let examples = serde_json::to_string(&known.examples).expect("a list of texts is JSON");
@@ -162,6 +168,7 @@ impl Chunk<'_> {
             Value::bigint("pontoon_window", rows.min(MOST_PAGES)),
             Value::bigint("pontoon_mismatched_before", known.mismatched),
             Value::bigint("pontoon_conflicts_before", known.conflicts),
+            Value::bigint("pontoon_lost_before", known.lost),
             Value::bigint("pontoon_repaired_before", known.repaired),
             Value::of("pontoon_examples_before", "jsonb", &examples),
             Value::bigint("pontoon_room", room as u64),
@@ -182,6 +189,7 @@ impl Chunk<'_> {
     pontoon_checked bigint;
     pontoon_mismatched bigint;
     pontoon_conflicts bigint;
+    pontoon_lost bigint;
     pontoon_wrong tid[];
     pontoon_examples text[];
     pontoon_tids tid[];
@@ -226,17 +234,20 @@ impl Chunk<'_> {
         let within = "t.ctid >= pontoon_from_tid AND t.ctid < pontoon_to_tid";
         format!(
             "WITH wrong AS MATERIALIZED (
-        SELECT t.ctid AS place, {undecidable} AS undecidable, {name} AS name
+        SELECT t.ctid AS place, {undecidable} AS undecidable, {lost} AS lost, {name} AS name
         FROM ONLY {table} AS t
         WHERE {within} AND {mismatched}
     )
     SELECT (SELECT pg_catalog.count(*) FROM ONLY {table} AS t WHERE {within}),
            pg_catalog.count(*), pg_catalog.count(undecidable),
+           pg_catalog.count(*) FILTER (WHERE lost AND undecidable IS NOT NULL),
            coalesce(pg_catalog.array_agg(place), '{{}}'),
            coalesce((pg_catalog.array_agg(name || ' (' || undecidable || ')') FILTER (WHERE undecidable IS NOT NULL))[1:{MOST_EXAMPLES}], '{{}}')
-    INTO pontoon_checked, pontoon_mismatched, pontoon_conflicts, pontoon_wrong, pontoon_examples
+    INTO pontoon_checked, pontoon_mismatched, pontoon_conflicts, pontoon_lost, pontoon_wrong, pontoon_examples
     FROM wrong;",
             undecidable = undecidable(&self.request.verify),
+            lost = loss::any_lost(&self.request.verify.mappings, ROW)
+                .unwrap_or_else(|| "false".to_owned()),
             name = row_name(&self.upper.facts.names),
             mismatched = any_of(
                 self.request
@@ -292,12 +303,14 @@ fn undecidable(verify: &Verify) -> String {
         .mappings
         .iter()
         .map(|mapping| {
-            format!(
-                "CASE WHEN {} AND NOT {} THEN {} END",
-                mismatch(mapping, ROW),
-                repairable(mapping, ROW),
-                quote_literal(&concerns(mapping))
-            )
+            let (wrong, fills) = (mismatch(mapping, ROW), repairable(mapping, ROW));
+            let concerns = quote_literal(&concerns(mapping));
+            let lost = loss::lost(mapping, ROW)
+                .zip(loss::says(mapping))
+                .map_or_else(String::new, |(lost, says)| {
+                    format!("WHEN {lost} THEN {} ", quote_literal(&says))
+                });
+            format!("CASE WHEN {fills} THEN NULL {lost}WHEN {wrong} THEN {concerns} END")
         })
         .collect();
     if each.is_empty() {
