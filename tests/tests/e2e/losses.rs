@@ -341,14 +341,14 @@ async fn every_cast_there_is() {
         for (from, to, code, words) in [
             ("text", "jsonb", 4, "neither blanks nor the order of keys"),
             ("json", "jsonb", 4, "lossy: true"),
-            ("timestamp", "time", 4, "no cast leads back"),
+            ("timestamp", "time", 4, "cast leads back"),
             ("mood", "state", 3, "`up: v::text::public.state`"),
             ("boolean", "numeric", 3, "`up: v::integer::numeric`"),
             (
                 "integer",
                 "uuid",
                 3,
-                "no cast leads from public.t.v of type integer to uuid",
+                "cast leads from public.t.v of type integer to uuid",
             ),
         ] {
             scene

@@ -274,6 +274,7 @@ fn verify_is_clean_only_when_every_table_is() {
         pages_total: 1,
         mismatched: 1,
         conflicts: 0,
+        lost: 0,
         repaired: 1,
         examples: Vec::new(),
         clean,
