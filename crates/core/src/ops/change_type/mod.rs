@@ -309,11 +309,11 @@ impl Lower for ChangeType {
                 }
             }
         }
-        if let Some(name) = &self.r#as {
-            if let Some(old_type) = asking.type_of(&table, &self.column) {
-                let down = self.down_text(name, old_type);
-                asking.expression(&table, &down, Some(old_type));
-            }
+        if let Some(name) = &self.r#as
+            && let Some(old_type) = asking.type_of(&table, &self.column)
+        {
+            let down = self.down_text(name, old_type);
+            asking.expression(&table, &down, Some(old_type));
         }
     }
 

@@ -394,14 +394,14 @@ fn note_losses(body: &mut Body, sync: &Sync, artifact: &str) {
         ]);
         let look = |body: &mut Body| {
             body.line(format!("IF {lost} THEN"));
-            body.indented(&note);
+            body.indented(note);
             body.line("END IF;");
         };
         if may_fail(mapping) {
             body.line("BEGIN");
             body.indented(look);
             body.line("EXCEPTION WHEN OTHERS THEN");
-            body.indented(&note);
+            body.indented(note);
             body.line("END;");
         } else {
             look(body);
