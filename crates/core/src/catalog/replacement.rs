@@ -100,6 +100,10 @@ pub struct Follower {
     pub what: String,
     /// The view that it is.
     pub relation: Option<TableName>,
+    /// It is one and the same on whichever column it is found: a view, or a
+    /// function. Everything else belongs to its table.
+    #[serde(default)]
+    pub everywhere: bool,
     /// Makes it over the second column, under a name of ours, before the
     /// cutover.
     pub before: Vec<String>,

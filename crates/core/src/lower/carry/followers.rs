@@ -1,7 +1,7 @@
 //! What is written into the catalog only and follows a replaced column in the
-//! cutover: policies, triggers, rules, views, publications, extended
-//! statistics, sequences, the identity; and the settings of the column itself,
-//! which stand before its first value does.
+//! cutover: policies, triggers, rules, views, functions with an SQL body,
+//! publications, extended statistics, sequences, the identity; and the settings
+//! of the column itself, which stand before its first value does.
 //!
 //! The statements are the server's ([`Follower`]). Views go before what they
 //! read and come back after it, so the last one made is the first to go.
@@ -164,10 +164,9 @@ impl Lowering<'_> {
             follower.kinds.contains(&dependent.kind) && dependent.name == follower.name
         };
         // What only bears the same name hangs on another table.
-        let everywhere = follower.relation.is_some();
         let tables = self.catalog.tables.values();
         let mut hanging = Vec::new();
-        for table in tables.filter(|table| everywhere || table.name == found.table) {
+        for table in tables.filter(|table| follower.everywhere || table.name == found.table) {
             for column in &table.columns {
                 let replaced = all.iter().find(|replace| {
                     replace.table.name == table.name && replace.column.def.name == column.def.name
@@ -201,14 +200,9 @@ struct Found {
 }
 
 impl Found {
-    /// A view is one and the same wherever it is found; everything else belongs
-    /// to its table.
     fn is(&self, other: &Found) -> bool {
-        match (&self.follower.relation, &other.follower.relation) {
-            (Some(one), Some(other)) => one == other,
-            (None, None) => self.table == other.table && self.follower.what == other.follower.what,
-            (Some(_), None) | (None, Some(_)) => false,
-        }
+        let everywhere = self.follower.everywhere && other.follower.everywhere;
+        self.follower.what == other.follower.what && (everywhere || self.table == other.table)
     }
 }
 

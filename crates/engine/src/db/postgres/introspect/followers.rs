@@ -1,9 +1,11 @@
 //! What hangs on a column and is written into the catalog only: policies,
-//! triggers, rules, extended statistics, views, publications, sequences and
-//! the identity. It follows the column in the cutover itself.
+//! triggers, rules, extended statistics, views, functions, publications,
+//! sequences and the identity. It follows the column in the cutover itself.
 //!
-//! The texts that make these things are read with the table's schema in the
-//! search path, where PostgreSQL writes the table's name without its schema.
+//! The texts that make these things are read with the schemas of the table and
+//! of its views in the search path, where PostgreSQL writes their names without
+//! a schema; what would be found under such a name in front of it is written
+//! with one.
 //! The temporary copy bears the same name, and temporary things are found
 //! first: so the same text makes the same thing on the copy, and, read back
 //! after the copy's column was renamed, is what the cutover says.
@@ -15,11 +17,12 @@ use pontoon_core::catalog::{
 };
 use pontoon_core::name::TableName;
 use pontoon_core::sql::quote::{
-    dollar_quote, quote_ident, quote_literal, quote_qualified, quote_table,
+    dollar_quote, quote_ident, quote_list, quote_literal, quote_qualified, quote_table,
 };
 use serde::Deserialize;
 use tokio_postgres::types::{ToSql, Type};
 
+use super::functions::Functions;
 use super::replacements::{DOING, Trial};
 use super::{InspectError, rows, server};
 
@@ -74,27 +77,28 @@ pub(super) struct Followers {
     identity: Result<(), ServerMessage>,
     /// Statistics over the second column.
     statistics: BTreeMap<(String, String), String>,
+    functions: Functions,
+    /// Where names without a schema are looked up, after `pg_catalog`: the
+    /// schema of the table, then those of its views.
+    schemas: Vec<String>,
 }
 
 impl Trial<'_> {
     /// Before the copy is made: the search path finds the table itself.
     pub(super) async fn followers(&self) -> Result<Followers, InspectError> {
-        self.find_ours().await?;
         let oid = [self.table.oid];
         let oid: &(dyn ToSql + Sync) = &oid[0];
         let column: &(dyn ToSql + Sync) = &self.replacing.column;
-        let mut found: Vec<Found> = self
-            .rows(
-                include_str!("sql/followers.sql"),
-                &[
-                    (oid, Type::OID),
-                    (column, Type::TEXT),
-                    (&self.replacing.ours, Type::TEXT),
-                    (&self.replacing.second, Type::TEXT),
-                    (&self.replacing.to, Type::TEXT),
-                ],
-            )
-            .await?;
+        let mut schemas = vec![self.table.name.schema.clone()];
+        self.find_ours(&schemas).await?;
+        let mut found = self.found().await?;
+        for found in found.iter().filter(|found| found.is_view()) {
+            schemas.extend(found.schema.clone().filter(|name| !schemas.contains(name)));
+        }
+        if schemas.len() > 1 {
+            self.find_ours(&schemas).await?;
+            found = self.found().await?;
+        }
         for found in &mut found {
             if let Some(sql) = state(&found.kind, found.oid) {
                 found.state = self.one(&sql).await?;
@@ -117,27 +121,42 @@ impl Trial<'_> {
             (&self.replacing.last, Type::TEXT),
         ];
         let counted = self.rows(include_str!("sql/identity.sql"), &values).await?;
+        let texts = self.written(self.table.oid).await?;
+        let views = found.iter().filter(|found| found.is_view());
+        let views: Vec<u32> = views.map(|found| found.oid).collect();
         Ok(Followers {
             found,
             published,
             counted: counted.into_iter().next(),
-            texts: self.written(self.table.oid).await?,
+            texts,
             tried: Vec::new(),
             identity: Ok(()),
             statistics: BTreeMap::new(),
+            functions: self.functions(&views, &schemas).await?,
+            schemas,
         })
     }
 
-    /// Names without a schema are the table's neighbours, temporary ones first.
-    async fn find_ours(&self) -> Result<(), InspectError> {
-        self.run(&format!(
-            "SET LOCAL search_path = pg_catalog, {}",
-            quote_ident(&self.table.name.schema)
-        ))
+    async fn found(&self) -> Result<Vec<Found>, InspectError> {
+        self.rows(
+            include_str!("sql/followers.sql"),
+            &[
+                (&self.table.oid, Type::OID),
+                (&self.replacing.column, Type::TEXT),
+                (&self.replacing.ours, Type::TEXT),
+                (&self.replacing.second, Type::TEXT),
+                (&self.replacing.to, Type::TEXT),
+            ],
+        )
         .await
     }
 
-    async fn rows<T: serde::de::DeserializeOwned>(
+    /// Names without a schema are found in these, among the temporary ones first.
+    pub(super) async fn find_ours(&self, schemas: &[String]) -> Result<(), InspectError> {
+        self.run(&find(schemas)).await
+    }
+
+    pub(super) async fn rows<T: serde::de::DeserializeOwned>(
         &self,
         sql: &str,
         values: &[(&(dyn ToSql + Sync), Type)],
@@ -147,7 +166,7 @@ impl Trial<'_> {
     }
 
     /// One text, when there is one.
-    async fn one(&self, sql: &str) -> Result<Option<String>, InspectError> {
+    pub(super) async fn one(&self, sql: &str) -> Result<Option<String>, InspectError> {
         let rows = self.client.query_typed(sql, &[]).await;
         let rows = rows.map_err(server(DOING))?;
         Ok(rows.first().and_then(|row| row.get(0)))
@@ -198,7 +217,7 @@ impl Trial<'_> {
 
     /// Makes everything on the copy, which has the new type under the old name.
     pub(super) async fn try_followers(&self, all: &mut Followers) -> Result<(), InspectError> {
-        self.find_ours().await?;
+        self.find_ours(&all.schemas).await?;
         for found in &all.found {
             let text = all.texts.get(&(found.kind.clone(), found.name.clone()));
             let text = match (found.kind.as_str(), &found.made, text) {
@@ -219,6 +238,7 @@ impl Trial<'_> {
             };
             all.tried.push(self.attempt(&text).await?);
         }
+        self.try_functions(&mut all.functions).await?;
         for (number, published) in all.published.iter().enumerate() {
             let text = published
                 .filter
@@ -259,7 +279,8 @@ impl Trial<'_> {
         &self,
         mut all: Followers,
     ) -> Result<(Vec<Tried<Follower>>, Option<Tried<MovedIdentity>>), InspectError> {
-        self.find_ours().await?;
+        let schemas = std::mem::take(&mut all.schemas);
+        self.find_ours(&schemas).await?;
         let texts = self.written(self.oid().await?[0]).await?;
         let mut followers = Vec::new();
         let filters = all.tried.split_off(all.found.len());
@@ -273,8 +294,10 @@ impl Trial<'_> {
                 _ => texts.get(&key).cloned(),
             };
             let text = text.unwrap_or_default();
-            followers.push(self.follower(found, tried, &text));
+            followers.push(self.follower(found, tried, &text, &schemas));
         }
+        let functions = std::mem::take(&mut all.functions);
+        followers.extend(self.read_functions(functions, &schemas).await?);
         for (number, (published, tried)) in all.published.iter().zip(filters).enumerate() {
             let filter = texts.get(&("filter".to_owned(), format!("pontoon_filter_{number}")));
             followers.push(publication(&self.table.name, published, tried, filter));
@@ -301,15 +324,14 @@ impl Trial<'_> {
             return Vec::new();
         };
         let state = found.state.as_deref().unwrap_or_default();
-        let body = format!(
-            "BEGIN IF ({sql}) IS DISTINCT FROM {} THEN RAISE EXCEPTION USING ERRCODE = 'PT412', MESSAGE = {}, HINT = 'The change would be lost. Take it back, or roll back and run the plan again.'; END IF; END",
-            quote_literal(state),
-            quote_literal(&format!(
+        vec![must_be(
+            &sql,
+            &quote_literal(state),
+            &format!(
                 "{} {}, which hangs on {}, was changed during the run",
                 found.kind, found.name, self.table.name
-            ))
-        );
-        vec![format!("DO {}", dollar_quote("pontoon_same", &body))]
+            ),
+        )]
     }
 
     /// The statements by which something follows the column.
@@ -318,24 +340,19 @@ impl Trial<'_> {
         found: Found,
         tried: Result<(), ServerMessage>,
         text: &str,
+        schemas: &[String],
     ) -> Tried<Follower> {
         let schema = found.schema.clone().unwrap_or_default();
         let full = format!("{schema}.{}", found.name);
         let none = Vec::new;
-        let path = |statements: Vec<String>| {
-            let find = format!(
-                "SET LOCAL search_path = pg_catalog, {}",
-                quote_ident(&self.table.name.schema)
-            );
-            let back = "SET LOCAL search_path = pg_catalog, pg_temp".to_owned();
-            [vec![find], statements, vec![back]].concat()
-        };
+        let path = |statements: Vec<String>| finding(schemas, statements);
         let made = |text: String| [vec![text], found.after.clone()].concat();
         let mut follower = Follower {
             kinds: Vec::new(),
             name: found.name.clone(),
             what: format!("{} {}", found.kind, found.name),
             relation: None,
+            everywhere: found.is_view(),
             before: none(),
             undo: none(),
             gone: none(),
@@ -408,6 +425,35 @@ impl Trial<'_> {
     }
 }
 
+impl Found {
+    fn is_view(&self) -> bool {
+        self.kind.ends_with("view")
+    }
+}
+
+fn find(schemas: &[String]) -> String {
+    format!(
+        "SET LOCAL search_path = pg_catalog, {}",
+        quote_list(schemas.iter().map(String::as_str))
+    )
+}
+
+/// Statements whose names without a schema are found in these.
+pub(super) fn finding(schemas: &[String], statements: Vec<String>) -> Vec<String> {
+    let back = "SET LOCAL search_path = pg_catalog, pg_temp".to_owned();
+    [vec![find(schemas)], statements, vec![back]].concat()
+}
+
+/// A statement that fails when a query does not give this any more: what
+/// somebody has changed since the plan was compiled would be lost.
+pub(super) fn must_be(query: &str, value: &str, otherwise: &str) -> String {
+    let body = format!(
+        "BEGIN IF ({query}) IS DISTINCT FROM {value} THEN RAISE EXCEPTION USING ERRCODE = 'PT412', MESSAGE = {}, HINT = 'The change would be lost. Take it back, or roll back and run the plan again.'; END IF; END",
+        quote_literal(otherwise)
+    );
+    format!("DO {}", dollar_quote("pontoon_same", &body))
+}
+
 /// The identity comes back with a new sequence of the old name and value.
 fn identity(counted: &Counted, tried: Result<(), ServerMessage>) -> Tried<MovedIdentity> {
     Tried {
@@ -441,6 +487,7 @@ fn publication(
         name: published.name.clone(),
         what: format!("publication {}", published.name),
         relation: None,
+        everywhere: false,
         before: Vec::new(),
         undo: Vec::new(),
         gone: vec![format!("ALTER PUBLICATION {name} DROP TABLE {table}")],
@@ -485,7 +532,7 @@ fn state(kind: &str, oid: u32) -> Option<String> {
 }
 
 /// A reason of ours, which no code of the server tells.
-fn refusal(message: String) -> ServerMessage {
+pub(super) fn refusal(message: String) -> ServerMessage {
     ServerMessage {
         code: String::new(),
         message,

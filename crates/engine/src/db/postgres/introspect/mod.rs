@@ -21,6 +21,7 @@
 mod build;
 mod dependents;
 mod followers;
+mod functions;
 mod objects;
 mod questions;
 mod replacements;

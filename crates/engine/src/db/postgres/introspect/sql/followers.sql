@@ -116,6 +116,12 @@ WITH RECURSIVE hanging AS (
                            OR (d.refclassid = 'pg_type'::regclass AND d.refobjid IN (v.reltype, (SELECT typarray FROM pg_type WHERE oid = v.reltype))))
                          AND NOT (d.classid = 'pg_rewrite'::regclass AND d.objid IN (
                              SELECT w.oid FROM pg_rewrite w JOIN ordered o ON o.oid = w.ev_class WHERE w.rulename = '_RETURN'))
+                         -- A function's body lets it go, its signature does not.
+                         AND NOT (d.classid = 'pg_proc'::regclass AND EXISTS (
+                             SELECT FROM pg_proc p
+                              WHERE p.oid = d.objid AND p.prosqlbody IS NOT NULL
+                                AND NOT ARRAY[v.reltype, (SELECT typarray FROM pg_type WHERE oid = v.reltype)]
+                                        && (p.prorettype || coalesce(p.proallargtypes, p.proargtypes::oid[]))))
                          AND NOT (d.classid = 'pg_type'::regclass AND d.objid IN (v.reltype, (SELECT typarray FROM pg_type WHERE oid = v.reltype)))
                          AND d.classid <> 'pg_attrdef'::regclass
                        LIMIT 1) END, v.oid
