@@ -332,6 +332,18 @@ pub enum Concurrent {
         /// The table.
         table: TableName,
     },
+    /// `REFRESH MATERIALIZED VIEW` and `ANALYZE` of one of ours that comes for
+    /// another one; as empty as that one is.
+    Fill {
+        /// The one that is filled.
+        view: TableName,
+        /// The one whose place it takes.
+        of: TableName,
+        /// The table that it reads.
+        table: TableName,
+        /// Where functions that it calls may look names up, after `pg_catalog`.
+        schemas: Vec<String>,
+    },
     /// A statement on a partition; nothing, once it is none any more.
     OnPartition {
         /// The partition.

@@ -803,6 +803,30 @@ async fn concurrent_statements_lock_what_they_say() -> Outcome {
             expected(&action_locks(&analyze), false),
             "PostgreSQL {version}: analyze"
         );
+        client
+            .batch_execute(
+                "CREATE MATERIALIZED VIEW old AS SELECT filled FROM orders;
+                 CREATE MATERIALIZED VIEW filled AS SELECT filled FROM orders WITH NO DATA",
+            )
+            .await?;
+        let fill = Action::Concurrent(Concurrent::Fill {
+            view: public("filled"),
+            of: public("old"),
+            table: table.clone(),
+            schemas: vec!["public".into()],
+        });
+        let mut held = held_by(&client, &watcher, &texts(&step(fill.clone()), "7f3a")).await?;
+        // It is ours, and nobody reads it yet.
+        held.remove("filled");
+        assert_eq!(
+            held,
+            expected(&action_locks(&fill), false),
+            "PostgreSQL {version}: fill a materialized view"
+        );
+        client
+            .batch_execute("DROP MATERIALIZED VIEW old, filled")
+            .await?;
+
         let analyze = Action::Concurrent(Concurrent::Analyze {
             table: public("parts"),
         });

@@ -68,6 +68,28 @@ const FUNCTIONS: &str = "CREATE TABLE t (other integer, c integer);
     REVOKE EXECUTE ON FUNCTION through() FROM PUBLIC;
     ALTER FUNCTION upon() OWNER TO pg_monitor";
 
+/// Materialized views over each other, over views, and what reads them.
+const MATERIALIZED: &str = "CREATE TABLE t (other integer, c integer);
+    --
+    CREATE VIEW lower WITH (security_barrier = true) AS SELECT t.c, t.other, t.c % 10 AS digit FROM t WHERE t.c > 0;
+    CREATE MATERIALIZED VIEW totals WITH (fillfactor = 70, toast.autovacuum_enabled = false) AS
+        SELECT lower.digit, sum(lower.c) AS total, max(t.c) AS c, 'n'::text AS note
+          FROM lower JOIN t ON t.c = lower.c GROUP BY lower.digit;
+    CREATE UNIQUE INDEX totals_digit ON totals (digit) WITH (fillfactor = 60);
+    CREATE INDEX \"Of totals\" ON totals ((c + 1), total DESC, note text_pattern_ops) WHERE c > 3;
+    ALTER INDEX \"Of totals\" ALTER COLUMN 1 SET STATISTICS 300;
+    ALTER MATERIALIZED VIEW totals ALTER c SET STATISTICS 200, ALTER c SET (n_distinct = 5), ALTER note SET STORAGE EXTERNAL;
+    ALTER MATERIALIZED VIEW totals CLUSTER ON totals_digit;
+    COMMENT ON MATERIALIZED VIEW totals IS 'counted';
+    COMMENT ON COLUMN totals.c IS 'the last';
+    COMMENT ON INDEX totals_digit IS 'which';
+    GRANT SELECT ON totals TO PUBLIC;
+    GRANT SELECT (digit) ON totals TO pg_monitor WITH GRANT OPTION;
+    CREATE MATERIALIZED VIEW empty AS SELECT totals.total * 2 AS twice FROM totals WITH NO DATA;
+    CREATE MATERIALIZED VIEW public.NAME_rows AS SELECT count(*) AS number FROM totals;
+    CREATE VIEW beside AS SELECT totals.total, r.number FROM totals, public.NAME_rows r;
+    CREATE FUNCTION highest() RETURNS numeric LANGUAGE sql RETURN (SELECT max(totals.total) FROM totals)";
+
 const KINDS: &[Kind] = &[
     Kind {
         name: "indexes",
@@ -234,6 +256,28 @@ const KINDS: &[Kind] = &[
         by_hand: "",
         holds: &["CALL bump(5); SELECT found() = 20 AND count(*) = 1 FROM t WHERE c_wide = 5"],
     },
+    Kind {
+        name: "materialized",
+        setup: MATERIALIZED,
+        to: "bigint",
+        by_hand: "",
+        holds: FILLED,
+    },
+    Kind {
+        name: "materialized_as",
+        setup: MATERIALIZED,
+        to: "bigint, as: c_wide",
+        by_hand: "",
+        holds: FILLED,
+    },
+];
+
+/// They were made before there was a row.
+const FILLED: &[&str] = &[
+    "SELECT (SELECT sum(total) FROM totals) = sum(lower.c) AND (SELECT number FROM beside LIMIT 1) = 10 AND highest() > 400 FROM lower",
+    "SELECT NOT relispopulated FROM pg_class WHERE oid = 'empty'::regclass",
+    "SELECT count(*) > 0 FROM pg_stats WHERE tablename = 'totals' AND schemaname = current_schema()",
+    "REFRESH MATERIALIZED VIEW CONCURRENTLY totals; SELECT true",
 ];
 
 /// The same change by hand.
@@ -246,7 +290,11 @@ fn by_hand(kind: &Kind) -> String {
             true => (
                 table.replace("c integer", "c_wide bigint"),
                 rest.replace("SELECT t.c ", "SELECT t.c_wide AS c ")
+                    .replace("SELECT t.c,", "SELECT t.c_wide AS c,")
                     .replace("t.c =", "t.c_wide =")
+                    .replace("t.c %", "t.c_wide %")
+                    .replace("t.c >", "t.c_wide >")
+                    .replace("max(t.c)", "max(t.c_wide)")
                     .replace("t (c)", "t (c_wide)"),
             ),
             false => (table.replace("c integer", "c bigint"), rest.to_owned()),
@@ -284,9 +332,10 @@ fn by_hand(kind: &Kind) -> String {
 }
 
 fn schemas(of: impl Fn(&Kind) -> String) -> String {
-    let each = KINDS
-        .iter()
-        .map(|kind| format!("SET search_path = {}, public;\n{};\n", kind.name, of(kind)));
+    let each = KINDS.iter().map(|kind| {
+        let of = of(kind).replace("NAME", kind.name);
+        format!("SET search_path = {}, public;\n{of};\n", kind.name)
+    });
     each.collect::<String>() + "RESET search_path"
 }
 
@@ -307,6 +356,9 @@ fn setup() -> String {
     })
 }
 
+/// All of it goes in one cutover, which nothing here waits for.
+const LIMITS: &str = "limits: {max_lock_duration: 20s}";
+
 fn operations() -> String {
     let each = KINDS.iter().map(|kind| {
         format!(
@@ -321,7 +373,7 @@ fn operations() -> String {
 async fn everything_is_carried_over() {
     for version in super::versions() {
         let scene = Scene::new(version, &setup()).await;
-        scene.completed(&plan("all", "", &operations())).await;
+        scene.completed(&plan("all", LIMITS, &operations())).await;
         for kind in KINDS {
             scene
                 .sql(&format!("SET search_path = {}, public", kind.name))
@@ -350,7 +402,7 @@ async fn and_given_back_by_a_rollback() {
     for version in super::versions() {
         let scene = Scene::new(version, &setup()).await;
         let (before, text) = (scene.catalog_but_key_triggers().await, scene.dumped().await);
-        let path = scene.pontoon.plan(&plan("all", "", &operations()));
+        let path = scene.pontoon.plan(&plan("all", LIMITS, &operations()));
         let ended = scene
             .pontoon
             .call(&["run", &path, "--output", "json"])
@@ -415,6 +467,109 @@ async fn what_is_changed_meanwhile_is_not_lost() {
         assert_ne!(ended.code, Some(0), "{}", ended.stdout);
         scene.pontoon.call(&["rollback", "--yes"]).await.expect(0);
         scene.clean().await;
+        scene.end().await;
+    }
+}
+
+/// The process dies at the end of every step, and somebody refreshes in between:
+/// what is shown in the end is as new as what was there.
+#[tokio::test(flavor = "multi_thread")]
+async fn materialized_views_are_filled_again() {
+    for version in super::versions() {
+        let scene = Scene::new(
+            version,
+            "CREATE TABLE t (id integer PRIMARY KEY, c integer);
+             INSERT INTO t SELECT g, 1 FROM generate_series(1, 50) g;
+             CREATE MATERIALIZED VIEW summed AS SELECT sum(c) AS sum FROM t;
+             CREATE MATERIALIZED VIEW later AS SELECT max(c) AS max FROM t WITH NO DATA",
+        )
+        .await;
+        let path = scene.pontoon.plan(&plan(
+            "refreshed",
+            "",
+            "- change_type: {table: t, column: c, to: bigint}",
+        ));
+        scene.pontoon.call(&["run", &path]).await.expect(5);
+        // Everything is filled, and the old ones are refreshed after that.
+        scene.killed_before_the_last_step(&path).await;
+        scene
+            .sql("UPDATE t SET c = 2; REFRESH MATERIALIZED VIEW summed; REFRESH MATERIALIZED VIEW later")
+            .await;
+        let ended = scene.pontoon.call(&["run", &path]).await.expect(0);
+        let told = ended.stdout + &ended.stderr;
+        assert!(told.contains("was refreshed after"), "{told}");
+        assert_eq!(scene.text("SELECT sum FROM summed").await, "100");
+        assert_eq!(scene.text("SELECT max FROM later").await, "2");
+        scene.clean().await;
+        scene.end().await;
+    }
+}
+
+/// Wherever it dies, a run goes on to the same end.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_between_any_two_steps() {
+    for version in super::versions() {
+        let setup = format!(
+            "CREATE SCHEMA k; SET search_path = k; {};
+             INSERT INTO t (c) SELECT g FROM generate_series(20, 90) g; RESET search_path",
+            MATERIALIZED.replace("NAME", "k")
+        );
+        let scene = Scene::new(version, &setup).await;
+        let path = scene.pontoon.plan(&plan(
+            "killed",
+            "",
+            "- change_type: {table: k.t, column: c, to: bigint}",
+        ));
+        let kills = scene.killed_at_steps(&path, 1).await;
+        assert!(kills > 8, "{kills}");
+        scene.sql("SET search_path = k").await;
+        for query in FILLED {
+            assert_eq!(scene.text(query).await, "t", "{query}");
+        }
+        scene.sql("RESET search_path").await;
+        scene.clean().await;
+        scene.end().await;
+    }
+}
+
+/// What cannot follow is named before anything is changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_follow_is_named() {
+    for version in super::versions() {
+        let scene = Scene::new(
+            version,
+            "CREATE TABLE t (id integer PRIMARY KEY, c integer, d integer, e integer, f integer);
+             CREATE FUNCTION doubled() RETURNS SETOF integer LANGUAGE sql BEGIN ATOMIC SELECT t.c FROM t; END;
+             CREATE MATERIALIZED VIEW patterns AS SELECT t.d FROM t;
+             CREATE INDEX half ON patterns ((d / 2));
+             CREATE MATERIALIZED VIEW measured AS SELECT t.e, t.id FROM t;
+             CREATE STATISTICS tied ON e, id FROM measured;
+             CREATE MATERIALIZED VIEW typed AS SELECT t.f FROM t;
+             CREATE FUNCTION of_rows(typed) RETURNS integer LANGUAGE sql RETURN 1",
+        )
+        .await;
+        let before = scene.catalog().await;
+        for (column, to, told) in [
+            ("c", "text", "function public.doubled()"),
+            (
+                "d",
+                "text",
+                "materialized view public.patterns does not go with type text: ",
+            ),
+            ("e", "bigint", "statistics object tied depends on it"),
+            ("f", "bigint", "depends on it"),
+        ] {
+            let path = scene.pontoon.plan(&plan(
+                &format!("no_{column}"),
+                "",
+                &format!("- change_type: {{table: t, column: {column}, to: {to}}}"),
+            ));
+            let ended = scene.pontoon.call(&["run", &path]).await;
+            assert_ne!(ended.code, Some(0), "{column}: {}", ended.stdout);
+            assert!(ended.stderr.contains(told), "{column}: {}", ended.stderr);
+            let differences = before.differences(&scene.catalog().await);
+            assert!(differences.is_empty(), "{column}: {differences:#?}");
+        }
         scene.end().await;
     }
 }

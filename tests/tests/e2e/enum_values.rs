@@ -26,6 +26,11 @@ const SETUP: &str = "
     CREATE TABLE history (id bigint, at date NOT NULL, status status) PARTITION BY RANGE (at);
     CREATE TABLE history_1 PARTITION OF history FOR VALUES FROM ('2026-01-01') TO ('2026-07-01');
     CREATE TABLE history_rest PARTITION OF history DEFAULT;
+    CREATE MATERIALIZED VIEW counted AS SELECT o.status, count(*) FROM orders o
+        WHERE o.status <> 'paid' AND EXISTS (SELECT FROM history h WHERE h.status = o.status) GROUP BY o.status;
+    CREATE UNIQUE INDEX counted_unpaid ON counted (status) WHERE status <> 'paid';
+    CREATE FUNCTION is_known(which bigint) RETURNS boolean LANGUAGE sql
+        RETURN EXISTS (SELECT FROM orders o JOIN history h ON h.status = o.status WHERE o.id = which AND o.status <> 'paid');
     INSERT INTO orders (status, before)
         SELECT (ARRAY['open', 'held', 'paid', 'held']::status[])[g % 4 + 1], (ARRAY['held', NULL, 'open']::status[])[g % 3 + 1]
         FROM generate_series(1, 1200) g;

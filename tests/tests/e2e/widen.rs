@@ -44,14 +44,20 @@ const SETUP: &str = "
     INSERT INTO archive SELECT g FROM generate_series(1, 50) g;
     ANALYZE";
 
-/// A view over what is replaced in two tables, and one over both ends of a
-/// foreign key through it.
+/// A view over what is replaced in two tables, one over both ends of a foreign
+/// key through it; a materialized view and a function that read both tables.
 const VIEWS: &str = "
     CREATE VIEW known_lines AS SELECT l.order_id, l.line FROM lines l WHERE l.order_id > 3;
     CREATE VIEW totals AS SELECT o.id, k.line, o.up FROM orders o JOIN known_lines k ON k.order_id = o.id;
-    COMMENT ON VIEW totals IS 'what is there'";
+    COMMENT ON VIEW totals IS 'what is there';
+    CREATE MATERIALIZED VIEW counted AS SELECT t.id, count(*) AS lines FROM totals t JOIN lines l ON l.order_id = t.id GROUP BY t.id;
+    CREATE UNIQUE INDEX counted_id ON counted (id);
+    CREATE FUNCTION lines_of(which bigint) RETURNS bigint LANGUAGE sql
+        BEGIN ATOMIC SELECT count(*) FROM lines l JOIN orders o ON o.id = l.order_id WHERE o.id = which; END";
 
 const BY_HAND: &str = "
+    DROP MATERIALIZED VIEW counted;
+    DROP FUNCTION lines_of(bigint);
     DROP VIEW totals, known_lines;
     ALTER TABLE orders ALTER id TYPE bigint, ALTER up TYPE bigint;
     ALTER TABLE lines ALTER order_id TYPE bigint;

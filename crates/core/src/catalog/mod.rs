@@ -18,7 +18,9 @@ pub use question::{
     ExprFacts, ExpressionAnswer, ObjectAnswer, Question, ServerMessage, TypeAnswer, TypeFacts,
     ViewAnswer,
 };
-pub use replacement::{Along, Follower, MovedIdentity, RenamedType, Replacement, Replacing, Tried};
+pub use replacement::{
+    Along, Filled, Follower, MovedIdentity, RenamedType, Replacement, Replacing, Tried,
+};
 
 use crate::expr::Expr;
 use crate::name::TableName;

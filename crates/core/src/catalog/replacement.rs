@@ -104,6 +104,9 @@ pub struct Follower {
     /// function. Everything else belongs to its table.
     #[serde(default)]
     pub everywhere: bool,
+    /// What is filled before the cutover, when it is a materialized view.
+    #[serde(default)]
+    pub filled: Option<Filled>,
     /// Makes it over the second column, under a name of ours, before the
     /// cutover.
     pub before: Vec<String>,
@@ -113,6 +116,15 @@ pub struct Follower {
     pub gone: Vec<String>,
     /// In the cutover, when the new column has its name.
     pub made: Vec<String>,
+}
+
+/// A materialized view of ours that comes for another one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Filled {
+    /// Its name until the cutover.
+    pub view: TableName,
+    /// Where functions that it calls may look names up, after `pg_catalog`.
+    pub schemas: Vec<String>,
 }
 
 /// An identity that moves to another column.

@@ -28,13 +28,14 @@ use crate::catalog::{Catalog, Question};
 use crate::name::TableName;
 use crate::plan::Plan;
 use crate::step::{
-    Action, Backfill, BackfillWork, Change, Ddl, Phase, Program, Rule, Step, Sync, Undo, Verify,
-    WIRE_VERSION,
+    Action, Backfill, BackfillWork, Change, Concurrent, Ddl, Phase, Program, Rule, Step, Sync,
+    Undo, Verify, WIRE_VERSION,
 };
 
 pub use asking::Asking;
 pub use carry::Replace;
-pub(crate) use carry::{index_statistics, is_unusual};
+pub use carry::index_statistics;
+pub(crate) use carry::is_unusual;
 pub(crate) use context::nearest;
 pub use context::{Lowering, Over, Volatile, column_expr, ddl, mapped};
 pub(crate) use objects::rights_on_view;
@@ -190,7 +191,11 @@ fn arrange(lowering: Lowering<'_>) -> Result<Lowered, Vec<Refusal>> {
             Undo::Nothing,
         );
     }
-    for draft in take(Phase::Verify).into_iter().chain(take(Phase::Contract)) {
+    // What is filled shall be as new as can be when it is shown.
+    let (fills, contract): (Vec<_>, Vec<_>) = take(Phase::Contract)
+        .into_iter()
+        .partition(|draft| matches!(draft.action, Action::Concurrent(Concurrent::Fill { .. })));
+    for draft in take(Phase::Verify).into_iter().chain(contract).chain(fills) {
         add(
             draft.phase,
             draft.name,

@@ -132,8 +132,8 @@ impl Catalog {
                     table.drop_index(name);
                 }
             }
-            // Statistics are data, not shape.
-            Concurrent::Analyze { .. } => {}
+            // Rows and statistics are data, not shape.
+            Concurrent::Analyze { .. } | Concurrent::Fill { .. } => {}
             // An index that was INVALID is none afterwards.
             Concurrent::Reindex { table, name } => {
                 if let Some(index) = self

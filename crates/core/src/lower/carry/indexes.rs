@@ -173,11 +173,7 @@ impl Lowering<'_> {
 }
 
 /// The statistics targets of an index, set on one of this name.
-pub(crate) fn index_statistics(
-    table: &TableName,
-    name: &str,
-    of: &Index,
-) -> impl Iterator<Item = Change> {
+pub fn index_statistics(table: &TableName, name: &str, of: &Index) -> impl Iterator<Item = Change> {
     of.settings
         .statistics
         .iter()

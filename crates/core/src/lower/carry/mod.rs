@@ -20,7 +20,7 @@ mod refused;
 #[cfg(test)]
 pub(super) mod tests;
 
-pub(crate) use indexes::index_statistics;
+pub use indexes::index_statistics;
 pub(crate) use refused::is_unusual;
 
 use std::collections::BTreeSet;
@@ -227,7 +227,7 @@ impl Lowering<'_> {
             });
             self.carry_settings(replace, tried);
         }
-        self.carry_followers(&group);
+        let followers = self.carry_followers(&group);
         let mut done = BTreeSet::new();
         for (replace, tried) in &group {
             self.carry_indexes(replace, tried, all, &mut done);
@@ -247,6 +247,7 @@ impl Lowering<'_> {
                 self.analyze_last(&replace.table.name);
             }
         }
+        self.fill_followers(&followers);
         for change in between {
             self.cutover(change);
         }

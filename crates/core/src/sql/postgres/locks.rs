@@ -230,6 +230,8 @@ fn concurrent_locks(statement: &Concurrent) -> Vec<(TableName, LockMode)> {
             referenced.as_ref(),
             LockMode::RowShare,
         ),
+        // And on what else its query reads: as every reader.
+        Concurrent::Fill { table, .. } => vec![(table.clone(), LockMode::AccessShare)],
         Concurrent::OnPartition { statement, .. } => concurrent_locks(statement),
     }
 }

@@ -67,6 +67,9 @@ fn concurrent_texts(statement: &Concurrent, no: u32, run: &str) -> Vec<String> {
         Concurrent::Validate { table, name, .. } => vec![change::validate_constraint(table, name)],
         Concurrent::Reindex { table, name } => vec![change::reindex_concurrently(table, name)],
         Concurrent::Analyze { table } => vec![change::analyze(table)],
+        Concurrent::Fill {
+            view, of, schemas, ..
+        } => change::fill(view, of, schemas),
         Concurrent::OnPartition { statement, .. } => concurrent_texts(statement, no, run),
     }
 }

@@ -176,6 +176,30 @@ pub fn drop_index_concurrently(table: &TableName, name: &str) -> String {
     )
 }
 
+/// Fills a materialized view, when the one whose place it takes is filled, and
+/// gathers its statistics. Functions that it calls may need a search path.
+pub fn fill(view: &TableName, of: &TableName, schemas: &[String]) -> Vec<String> {
+    let (name, of) = (quote_table(view), quote_literal(&quote_table(of)));
+    let body = format!(
+        "BEGIN
+    IF (SELECT c.relispopulated FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass({of})) THEN
+        REFRESH MATERIALIZED VIEW {name};
+        ANALYZE {name};
+    ELSE
+        REFRESH MATERIALIZED VIEW {name} WITH NO DATA;
+    END IF;
+END"
+    );
+    vec![
+        format!(
+            "SET LOCAL search_path = pg_catalog, {}",
+            quote_list(schemas.iter().map(String::as_str))
+        ),
+        format!("DO {}", dollar_quote("pontoon_fill", &body)),
+        "SET LOCAL search_path = pg_catalog, pg_temp".to_owned(),
+    ]
+}
+
 /// `VALIDATE CONSTRAINT`.
 pub fn validate_constraint(table: &TableName, name: &str) -> String {
     alter(table, &format!("VALIDATE CONSTRAINT {}", quote_ident(name)))

@@ -12,8 +12,8 @@ use super::super::guard::locks::Wanted;
 use super::super::guard::{Guarded, perform as guarded};
 use super::super::sqlstate::classify;
 use super::super::store::step::steps;
-use super::Act;
 use super::text::run_word;
+use super::{Act, fill};
 use crate::db::{ActReport, DbError, StepRecord};
 
 /// Performs catalog changes.
@@ -33,7 +33,10 @@ pub(super) async fn perform(
         want(&mut wanted, parent, LockMode::AccessExclusive, false);
     }
     let (before, after) = if ddl.cutover {
-        (cutover(act, ddl).await?, completed(act))
+        let all = steps(act.database, act.fence.run).await?;
+        fill::again(act, &all).await?;
+        let checks = cutover(act, ddl, &all) + &fill::must_be_new(act, &all);
+        (checks, completed(act))
     } else {
         (String::new(), String::new())
     };
@@ -104,9 +107,8 @@ async fn foreign_key_parents(act: &Act<'_>, changes: &[Change]) -> Result<Vec<Ta
 }
 
 /// What must still hold under the locks of contract's last step.
-async fn cutover(act: &Act<'_>, ddl: &Ddl) -> Result<String, DbError> {
+fn cutover(act: &Act<'_>, ddl: &Ddl, all: &[StepRecord]) -> String {
     let word = run_word(act.fence.run);
-    let all = steps(act.database, act.fence.run).await?;
     let mut checks = String::new();
     for change in &ddl.changes {
         let Change::DropSync { sync } = change else {
@@ -114,7 +116,7 @@ async fn cutover(act: &Act<'_>, ddl: &Ddl) -> Result<String, DbError> {
         };
         let artifact = sync::artifact(&word, &sync.table);
         // A dual write that needs no scan has nothing to verify.
-        let verified = verified_of(act, &all, &sync.table);
+        let verified = verified_of(act, all, &sync.table);
         if !sync.application_triggers {
             checks.push_str(&foreign_triggers(sync, &artifact));
         }
@@ -127,12 +129,12 @@ async fn cutover(act: &Act<'_>, ddl: &Ddl) -> Result<String, DbError> {
         for twin in twins(sync) {
             checks.push_str(
                 &include_str!("sql/cutover_copy.sql")
-                    .replace("{verified}", &verified_of(act, &all, twin))
+                    .replace("{verified}", &verified_of(act, all, twin))
                     .replace("{table}", &quote_literal(&quote_table(twin))),
             );
         }
     }
-    Ok(checks)
+    checks
 }
 
 /// What the verify steps of a table must have found.

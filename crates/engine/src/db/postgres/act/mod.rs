@@ -6,13 +6,14 @@
 //!   transaction ties them to their record, so the catalog is asked.
 //! - [`partition`]: any of these on a partition, as long as it is one.
 //! - [`wait`]: a condition of the plan, asked until it holds.
-//! - [`validate`] (also ANALYZE), [`sql`]: long transactions that give way when somebody
+//! - [`validate`] (also ANALYZE), [`fill`], [`sql`]: long transactions that give way when somebody
 //!   waits for them.
 //!
 //! What is executed is the stored text, in both directions; an index build
 //! alone is rendered anew, for its name carries the epoch of the lease.
 
 mod ddl;
+mod fill;
 mod index;
 mod long;
 mod partition;
@@ -128,6 +129,7 @@ async fn concurrent(
         }
         Concurrent::Reindex { table, name } => reindex::perform(act, table, name).await,
         Concurrent::Analyze { .. } => validate::analyze(act, texts).await,
+        Concurrent::Fill { of, .. } => fill::perform(act, of, texts).await,
         Concurrent::OnPartition {
             partition,
             statement,

@@ -25,7 +25,7 @@ pub(super) async fn perform(
         let long = Long::open(act).await?;
         let already_done = is_valid(act, &long, table, name).await?;
         let texts = if already_done { &[] } else { texts };
-        if attempt(act, &long, &mut gaps, texts).await? {
+        if attempt(act, &long, &mut gaps, texts, None).await? {
             return Ok(ActReport {
                 attempts: gaps.attempts,
                 already_done,
@@ -37,10 +37,19 @@ pub(super) async fn perform(
 
 /// Gathers statistics and records it.
 pub(super) async fn analyze(act: &Act<'_>, texts: &[String]) -> Result<ActReport, DbError> {
+    recorded(act, texts, None).await
+}
+
+/// Performs statements and records them, with this assignment to the record.
+pub(super) async fn recorded(
+    act: &Act<'_>,
+    texts: &[String],
+    noted: Option<&str>,
+) -> Result<ActReport, DbError> {
     let mut gaps = Gaps::new(act);
     loop {
         let long = Long::open(act).await?;
-        if attempt(act, &long, &mut gaps, texts).await? {
+        if attempt(act, &long, &mut gaps, texts, noted).await? {
             return Ok(ActReport {
                 attempts: gaps.attempts,
                 ..ActReport::default()
@@ -56,7 +65,9 @@ async fn attempt(
     long: &Long,
     gaps: &mut Gaps<'_>,
     texts: &[String],
+    noted: Option<&str>,
 ) -> Result<bool, DbError> {
+    let noted = noted.map_or_else(String::new, |noted| format!(",\n        {noted}"));
     let statements: String = texts.iter().map(|text| format!("{text};\n")).collect();
     // Whoever holds the lock is not hindered by our waiting for it, and an
     // autovacuum yields after deadlock_timeout.
@@ -66,7 +77,7 @@ async fn attempt(
         act.record.update(
             act.fence.run,
             act.no,
-            &format!("attempts = attempts + {}", gaps.attempts)
+            &format!("attempts = attempts + {}{noted}", gaps.attempts)
         )
     );
     match long.run(act, &message).await {

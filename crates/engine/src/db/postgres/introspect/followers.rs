@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 
 use pontoon_core::catalog::{
-    DependentKind, Follower, Identity, MovedIdentity, ServerMessage, Tried,
+    DependentKind, Filled, Follower, Identity, Index, MovedIdentity, ServerMessage, Tried,
 };
 use pontoon_core::name::TableName;
 use pontoon_core::sql::quote::{
@@ -23,6 +23,7 @@ use serde::Deserialize;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::functions::Functions;
+use super::materialized::Materialized;
 use super::replacements::{DOING, Trial};
 use super::{InspectError, rows, server};
 
@@ -40,9 +41,18 @@ struct Found {
     gone: Vec<String>,
     refused: Option<String>,
     oid: u32,
+    /// The name of ours under which it is made before the cutover.
+    copy: Option<String>,
+    /// A materialized view's access method.
+    method: Option<String>,
+    /// Its tablespace, when it is not the database's.
+    tablespace: Option<String>,
     /// See [`state`].
     #[serde(skip)]
     state: Option<String>,
+    /// What it has beside its query, when it is a materialized view.
+    #[serde(skip)]
+    materialized: Option<Materialized>,
 }
 
 /// As in `sql/published.sql`.
@@ -78,6 +88,10 @@ pub(super) struct Followers {
     /// Statistics over the second column.
     statistics: BTreeMap<(String, String), String>,
     functions: Functions,
+    /// Queries over the second column, by the oid of the view.
+    copies: BTreeMap<u32, String>,
+    /// The indexes of materialized views, likewise.
+    built: BTreeMap<u32, Vec<Index>>,
     /// Where names without a schema are looked up, after `pg_catalog`: the
     /// schema of the table, then those of its views.
     schemas: Vec<String>,
@@ -90,6 +104,10 @@ impl Trial<'_> {
         let oid: &(dyn ToSql + Sync) = &oid[0];
         let column: &(dyn ToSql + Sync) = &self.replacing.column;
         let mut schemas = vec![self.table.name.schema.clone()];
+        for other in self.others() {
+            let schema = Some(other.schema.clone());
+            schemas.extend(schema.filter(|name| !schemas.contains(name)));
+        }
         self.find_ours(&schemas).await?;
         let mut found = self.found().await?;
         for found in found.iter().filter(|found| found.is_view()) {
@@ -102,6 +120,9 @@ impl Trial<'_> {
         for found in &mut found {
             if let Some(sql) = state(&found.kind, found.oid) {
                 found.state = self.one(&sql).await?;
+            }
+            if found.kind == MATERIALIZED {
+                found.materialized = Some(self.materialized(found.oid).await?);
             }
         }
         let published = match self.catalog.server.version {
@@ -133,6 +154,8 @@ impl Trial<'_> {
             identity: Ok(()),
             statistics: BTreeMap::new(),
             functions: self.functions(&views, &schemas).await?,
+            copies: BTreeMap::new(),
+            built: BTreeMap::new(),
             schemas,
         })
     }
@@ -222,7 +245,7 @@ impl Trial<'_> {
             let text = all.texts.get(&(found.kind.clone(), found.name.clone()));
             let text = match (found.kind.as_str(), &found.made, text) {
                 (_, _, _) if found.refused.is_some() => String::new(),
-                ("view", Some(query), _) => {
+                ("view" | MATERIALIZED, Some(query), _) => {
                     format!(
                         "CREATE TEMPORARY VIEW {} AS\n{query}",
                         quote_ident(&found.name)
@@ -236,7 +259,11 @@ impl Trial<'_> {
                 (_, _, Some(text)) => text.clone(),
                 _ => String::new(),
             };
-            all.tried.push(self.attempt(&text).await?);
+            let mut tried = self.attempt(&text).await?;
+            if let (Ok(()), None, Some(kept)) = (&tried, &found.refused, &found.materialized) {
+                tried = self.try_materialized(&found.name, found.oid, kept).await?;
+            }
+            all.tried.push(tried);
         }
         self.try_functions(&mut all.functions).await?;
         for (number, published) in all.published.iter().enumerate() {
@@ -274,6 +301,36 @@ impl Trial<'_> {
         Ok(())
     }
 
+    /// Once the copy's column bears the second name: what is made over it bears
+    /// names of ours, too.
+    pub(super) async fn read_copies(&self, all: &mut Followers) -> Result<(), InspectError> {
+        self.find_ours(&all.schemas).await?;
+        let made = all.found.iter().zip(&all.tried);
+        let made: Vec<(&Found, &String)> = made
+            .filter(|(found, tried)| tried.is_ok() && found.refused.is_none())
+            .filter_map(|(found, _)| Some((found, found.copy.as_ref()?)))
+            .collect();
+        let rename = async |from: &str, to: &str| {
+            let view = quote_qualified("pg_temp", from);
+            let text = format!("ALTER VIEW {view} RENAME TO {}", quote_ident(to));
+            self.run(&text).await
+        };
+        for (found, copy) in &made {
+            rename(&found.name, copy).await?;
+        }
+        for (found, copy) in &made {
+            all.copies.insert(found.oid, self.view(copy).await?);
+            if let Some(kept) = &found.materialized {
+                let built = self.built(found.oid, kept).await?;
+                all.built.insert(found.oid, built);
+            }
+        }
+        for (found, copy) in &made {
+            rename(copy, &found.name).await?;
+        }
+        self.run("SET LOCAL search_path = pg_catalog").await
+    }
+
     /// Once the copy's column bears its last name.
     pub(super) async fn read_followers(
         &self,
@@ -284,10 +341,16 @@ impl Trial<'_> {
         let texts = self.written(self.oid().await?[0]).await?;
         let mut followers = Vec::new();
         let filters = all.tried.split_off(all.found.len());
-        for (found, tried) in std::mem::take(&mut all.found).into_iter().zip(all.tried) {
+        for (mut found, tried) in std::mem::take(&mut all.found).into_iter().zip(all.tried) {
+            if let (Some(kept), Some(built)) =
+                (&mut found.materialized, all.built.remove(&found.oid))
+            {
+                kept.built = built;
+            }
             let key = (found.kind.clone(), found.name.clone());
             let text = match found.kind.as_str() {
                 "statistics" => all.statistics.get(&key).cloned(),
+                _ if found.copy.is_some() => all.copies.remove(&found.oid),
                 "view" if tried.is_ok() && found.refused.is_none() => {
                     Some(self.view(&found.name).await?)
                 }
@@ -353,6 +416,7 @@ impl Trial<'_> {
             what: format!("{} {}", found.kind, found.name),
             relation: None,
             everywhere: found.is_view(),
+            filled: None,
             before: none(),
             undo: none(),
             gone: none(),
@@ -395,24 +459,7 @@ impl Trial<'_> {
                 follower.name = full;
                 follower.gone = path(found.after.clone());
             }
-            _ => {
-                let kind = match found.kind.as_str() {
-                    "view" => DependentKind::View,
-                    _ => DependentKind::MaterializedView,
-                };
-                let options = found.options.as_ref();
-                let with = options.map_or_else(String::new, |text| format!(" WITH ({text})"));
-                follower.kinds = vec![kind];
-                follower.name = full;
-                follower.what = format!("{} {}", found.kind, follower.name);
-                follower.relation = Some(TableName::new(&schema, &found.name));
-                follower.gone = path([self.same(&found), found.gone.clone()].concat());
-                follower.made = path(made(format!(
-                    "CREATE VIEW {}{with} AS\n{}",
-                    quote_qualified(&schema, &found.name),
-                    text.trim_end_matches(';')
-                )));
-            }
+            _ => self.view_follows(&mut follower, &found, text, schemas),
         }
         let result = match found.refused {
             Some(reason) => Err(refusal(reason)),
@@ -454,6 +501,72 @@ pub(super) fn must_be(query: &str, value: &str, otherwise: &str) -> String {
     format!("DO {}", dollar_quote("pontoon_same", &body))
 }
 
+/// What a materialized view is called.
+const MATERIALIZED: &str = "materialized view";
+
+impl Trial<'_> {
+    /// A view is dropped and made again in the cutover. One that is filled
+    /// beforehand, or through which such a one is filled, is made beforehand, too.
+    fn view_follows(&self, follower: &mut Follower, found: &Found, text: &str, schemas: &[String]) {
+        let schema = found.schema.clone().unwrap_or_default();
+        let kept = found.materialized.as_ref();
+        follower.kinds = vec![match kept {
+            None => DependentKind::View,
+            Some(_) => DependentKind::MaterializedView,
+        }];
+        follower.name = format!("{schema}.{}", found.name);
+        follower.what = format!("{} {}", found.kind, follower.name);
+        follower.relation = Some(TableName::new(&schema, &found.name));
+        follower.gone = finding(schemas, [self.same(found), found.gone.clone()].concat());
+        let word = found.kind.to_uppercase();
+        let called = found.copy.as_ref().unwrap_or(&found.name);
+        let view = TableName::new(&schema, called);
+        let options = found.options.as_ref();
+        let with = options.map_or_else(String::new, |text| format!(" WITH ({text})"));
+        let query = text.trim_end_matches(';');
+        let mut made = match kept {
+            None => vec![format!(
+                "CREATE VIEW {}{with} AS\n{query}",
+                quote_table(&view)
+            )],
+            Some(kept) => {
+                let using = found.method.as_ref();
+                let using =
+                    using.map_or_else(String::new, |name| format!(" USING {}", quote_ident(name)));
+                let at = found.tablespace.as_ref();
+                let at = at.map_or_else(String::new, |name| {
+                    format!(" TABLESPACE {}", quote_ident(name))
+                });
+                let create = format!(
+                    "CREATE MATERIALIZED VIEW {}{using}{with}{at} AS\n{query}\nWITH NO DATA",
+                    quote_table(&view)
+                );
+                let here = "SET LOCAL default_tablespace = \'\'".to_owned();
+                [vec![here, create], kept.made(&view)].concat()
+            }
+        };
+        made.extend(found.after.clone());
+        if found.copy.is_none() {
+            follower.made = finding(schemas, made);
+            return;
+        }
+        follower.before = finding(schemas, made);
+        follower.undo = vec![format!("DROP {word} {}", quote_table(&view))];
+        follower.made = vec![format!(
+            "ALTER {word} {} RENAME TO {}",
+            quote_table(&view),
+            quote_ident(&found.name)
+        )];
+        if let Some(kept) = kept {
+            follower.made.extend(kept.named(&view));
+            follower.filled = Some(Filled {
+                view,
+                schemas: schemas.to_vec(),
+            });
+        }
+    }
+}
+
 /// The identity comes back with a new sequence of the old name and value.
 fn identity(counted: &Counted, tried: Result<(), ServerMessage>) -> Tried<MovedIdentity> {
     Tried {
@@ -488,6 +601,7 @@ fn publication(
         what: format!("publication {}", published.name),
         relation: None,
         everywhere: false,
+        filled: None,
         before: Vec::new(),
         undo: Vec::new(),
         gone: vec![format!("ALTER PUBLICATION {name} DROP TABLE {table}")],
@@ -522,6 +636,12 @@ fn state(kind: &str, oid: u32) -> Option<String> {
         ),
         "view" => (
             "v.relname, v.relnamespace, pg_get_viewdef(v.oid), v.relowner, v.relacl, v.reloptions, obj_description(v.oid, 'pg_class'), (SELECT string_agg(concat_ws('|', a.attname, a.attacl, col_description(v.oid, a.attnum), a.atthasdef), '|' ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = v.oid)",
+            "pg_class v WHERE v.oid",
+        ),
+        // As its indexes are called, and not in the order of their oids: REINDEX
+        // CONCURRENTLY gives them others.
+        MATERIALIZED => (
+            "v.relname, v.relnamespace, pg_get_viewdef(v.oid), v.relowner, v.relacl, v.reloptions, v.relam, v.reltablespace, obj_description(v.oid, 'pg_class'), (SELECT reloptions FROM pg_class WHERE oid = v.reltoastrelid), (SELECT string_agg(concat_ws('|', a.attname, a.attacl, col_description(v.oid, a.attnum), a.attstattarget, a.attstorage, a.attcompression, a.attoptions), '|' ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = v.oid AND a.attnum > 0), (SELECT string_agg(concat_ws('|', c.relname, pg_get_indexdef(c.oid), i.indisclustered, i.indisvalid, obj_description(c.oid, 'pg_class'), (SELECT string_agg(k.attstattarget::text, ',' ORDER BY k.attnum) FROM pg_attribute k WHERE k.attrelid = c.oid)), '|' ORDER BY c.relname) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = v.oid)",
             "pg_class v WHERE v.oid",
         ),
         _ => return None,

@@ -22,6 +22,7 @@ mod build;
 mod dependents;
 mod followers;
 mod functions;
+mod materialized;
 mod objects;
 mod questions;
 mod replacements;

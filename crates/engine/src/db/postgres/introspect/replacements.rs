@@ -83,6 +83,9 @@ impl Trial<'_> {
         let Some(collation) = self.create_table().await? else {
             return Ok(None);
         };
+        if self.create_others().await?.is_err() {
+            return Ok(None);
+        }
         self.run("SET LOCAL search_path = pg_catalog").await?;
         if self.take_type_name().await?.is_err() {
             return Ok(None);
@@ -135,10 +138,12 @@ impl Trial<'_> {
         self.try_followers(&mut followers).await?;
         // What is built before the cutover finds the types under these names.
         self.give_type_name_back().await?;
-        self.rename(&self.replacing.column, &self.replacing.second)
+        let own = self.copy();
+        self.rename(&own, &self.replacing.column, &self.replacing.second)
             .await?;
-        for along in self.along(&self.table.name) {
-            self.rename(&along.column, &along.second).await?;
+        for along in self.on_copies() {
+            let copy = copy_of(&along.table);
+            self.rename(&copy, &along.column, &along.second).await?;
         }
 
         let oid = self.oid().await?;
@@ -180,12 +185,14 @@ impl Trial<'_> {
             });
         }
         self.read_statistics(&mut followers).await?;
+        self.read_copies(&mut followers).await?;
         if self.replacing.second != self.replacing.last {
-            self.rename(&self.replacing.second, &self.replacing.last)
+            self.rename(&own, &self.replacing.second, &self.replacing.last)
                 .await?;
         }
-        for along in self.along(&self.table.name) {
-            self.rename(&along.second, &along.column).await?;
+        for along in self.on_copies() {
+            let copy = copy_of(&along.table);
+            self.rename(&copy, &along.second, &along.column).await?;
         }
         if self.take_type_name().await?.is_err() {
             return Ok(None);
@@ -221,11 +228,11 @@ impl Trial<'_> {
         .await
     }
 
-    /// Renames the copy's column.
-    async fn rename(&self, from: &str, to: &str) -> Result<(), InspectError> {
+    /// Renames a column of a copy.
+    async fn rename(&self, copy: &TableName, from: &str, to: &str) -> Result<(), InspectError> {
         self.run(&format!(
             "ALTER TABLE {} RENAME COLUMN {} TO {}",
-            quote_table(&self.copy()),
+            quote_table(copy),
             quote_ident(from),
             quote_ident(to)
         ))
@@ -234,7 +241,49 @@ impl Trial<'_> {
 
     /// The copy bears the table's own name.
     pub(super) fn copy(&self) -> TableName {
-        TableName::new("pg_temp", &self.table.name.name)
+        copy_of(&self.table.name)
+    }
+
+    /// The other tables of which columns are replaced in the same cutover: what
+    /// reads several of them is tried over all. Of two that bear one name in
+    /// different schemas only the first can be copied.
+    pub(super) fn others(&self) -> Vec<&TableName> {
+        let mut others: Vec<&TableName> = Vec::new();
+        for Along { table, .. } in &self.replacing.along {
+            let is_taken = |name: &&TableName| name.name == table.name;
+            if table.name != self.table.name.name && !others.iter().any(is_taken) {
+                others.push(table);
+            }
+        }
+        others
+    }
+
+    /// The columns that are replaced in the same cutover, where they are copied.
+    fn on_copies(&self) -> impl Iterator<Item = &Along> {
+        let others = self.others();
+        let along = self.replacing.along.iter();
+        along.filter(move |along| along.table == self.table.name || others.contains(&&along.table))
+    }
+
+    /// Copies of the other tables.
+    async fn create_others(&self) -> Result<Result<(), ServerMessage>, InspectError> {
+        for other in self.others() {
+            let changed: Vec<(String, String)> = self
+                .along(other)
+                .map(|along| (along.column.clone(), along.to.clone()))
+                .collect();
+            let made = self
+                .attempt(&format!(
+                    "CREATE TEMPORARY TABLE {} ({})",
+                    quote_ident(&other.name),
+                    column_list(self.catalog, other, &changed)
+                ))
+                .await?;
+            if made.is_err() {
+                return Ok(made);
+            }
+        }
+        Ok(Ok(()))
     }
 
     /// The collation that the new column has, when it is not its type's own.
@@ -486,6 +535,11 @@ impl Trial<'_> {
             .map_err(server(DOING))?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
+}
+
+/// A copy bears the name of its table.
+fn copy_of(table: &TableName) -> TableName {
+    TableName::new("pg_temp", &table.name)
 }
 
 fn rename_type(from: &TableName, to: &str) -> String {

@@ -17,14 +17,15 @@ SELECT w.oid, n.nspname::text AS schema_name, c.relname::text AS table_name,
        max(w.strength) AS strength,
        -- LOCK TABLE asks for more than the owner's DDL needs on a foreign
        -- key's other table; there the DDL takes its lock itself.
-       pg_catalog.has_table_privilege(w.oid, 'UPDATE, DELETE, TRUNCATE') AS lockable
+       c.relkind <> 'm' AND pg_catalog.has_table_privilege(w.oid, 'UPDATE, DELETE, TRUNCATE') AS lockable
 FROM wanted w
 JOIN pg_catalog.pg_class c ON c.oid = w.oid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 -- LOCK TABLE locks all that a view reads as well, as strongly. So a view is
 -- locked beforehand only where that is wanted anyway: whoever reads it has its
 -- lock first and that of the table after it, and so must we.
-WHERE c.relkind IN ('r', 'p')
+-- No materialized view can be named there, and DROP locks it later.
+WHERE c.relkind IN ('r', 'p', 'm')
    OR c.relkind = 'v' AND NOT EXISTS (
         SELECT
         FROM pg_catalog.pg_rewrite r
@@ -42,5 +43,5 @@ WHERE c.relkind IN ('r', 'p')
                     SELECT FROM wanted b
                     WHERE b.oid = below.oid AND b.strength >= w.strength
                       AND (b.recurse OR NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = b.oid)))))
-GROUP BY w.oid, n.nspname, c.relname
+GROUP BY w.oid, n.nspname, c.relname, c.relkind
 ORDER BY min(w.ordinal), min(w.depth), w.oid

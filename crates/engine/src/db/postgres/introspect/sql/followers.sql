@@ -22,6 +22,30 @@ WITH RECURSIVE hanging AS (
      WHERE view.level < 50 AND w.rulename = '_RETURN'
 ), ordered AS (
     SELECT oid, max(level) AS level FROM view GROUP BY oid
+), readers AS (
+    -- Each with every one that it reads, itself first.
+    SELECT oid AS reader, oid FROM ordered
+    UNION
+    SELECT readers.reader, ordered.oid
+      FROM readers
+      JOIN pg_rewrite w ON w.ev_class = readers.oid AND w.rulename = '_RETURN'
+      JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
+                      AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> readers.oid
+      JOIN ordered ON ordered.oid = d.refobjid
+), copied AS (
+    -- Materialized views, which are filled before the cutover, and the views
+    -- through which they are filled: others come for them, and get their names.
+    SELECT DISTINCT readers.oid
+      FROM readers JOIN pg_class c ON c.oid = readers.reader
+     WHERE c.relkind = 'm'
+), named AS (
+    -- The name under which each is made.
+    SELECT ordered.oid, ordered.level, CASE WHEN copied.oid IS NOT NULL THEN $3 || 'view_' || ordered.oid END AS copy,
+           coalesce($3 || 'view_' || copied.oid, c.relname) AS called,
+           CASE c.relkind WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'VIEW' END AS word
+      FROM ordered
+      JOIN pg_class c ON c.oid = ordered.oid
+      LEFT JOIN copied ON copied.oid = ordered.oid
 ), found AS (
     SELECT 1 AS rank, 0 AS level, 'policy' AS kind, p.polname::text AS name, NULL::text AS schema,
            NULL::text AS made,
@@ -73,36 +97,51 @@ WITH RECURSIVE hanging AS (
       JOIN pg_namespace n ON n.oid = s.stxnamespace
      WHERE hanging.classid = 'pg_statistic_ext'::regclass
     UNION ALL
-    SELECT 4, ordered.level, CASE v.relkind WHEN 'v' THEN 'view' ELSE 'materialized view' END, v.relname, n.nspname,
-           pg_get_viewdef(v.oid), array_to_string(v.reloptions, ', '),
+    SELECT 4, named.level, CASE v.relkind WHEN 'v' THEN 'view' ELSE 'materialized view' END, v.relname, n.nspname,
+           pg_get_viewdef(v.oid), (SELECT string_agg(o, ', ') FROM (
+               SELECT unnest(v.reloptions) UNION ALL
+               SELECT 'toast.' || unnest(toast.reloptions) FROM pg_class toast WHERE toast.oid = v.reltoastrelid) AS every (o)),
            array_remove(ARRAY[
                CASE WHEN v.relowner <> (SELECT oid FROM pg_roles WHERE rolname = current_user)
-                    THEN format('ALTER VIEW %I.%I OWNER TO %I', n.nspname, v.relname, pg_get_userbyid(v.relowner)) END,
+                    THEN format('ALTER %s %I.%I OWNER TO %I', named.word, n.nspname, named.called, pg_get_userbyid(v.relowner)) END,
                CASE WHEN obj_description(v.oid, 'pg_class') IS NOT NULL
-                    THEN format('COMMENT ON VIEW %I.%I IS %L', n.nspname, v.relname, obj_description(v.oid, 'pg_class')) END], NULL)
-           || ARRAY(SELECT format('COMMENT ON COLUMN %I.%I.%I IS %L', n.nspname, v.relname, a.attname, col_description(v.oid, a.attnum))
+                    THEN format('COMMENT ON %s %I.%I IS %L', named.word, n.nspname, named.called, obj_description(v.oid, 'pg_class')) END], NULL)
+           || ARRAY(SELECT format('COMMENT ON COLUMN %I.%I.%I IS %L', n.nspname, named.called, a.attname, col_description(v.oid, a.attnum))
                       FROM pg_attribute a
                      WHERE a.attrelid = v.oid AND a.attnum > 0 AND col_description(v.oid, a.attnum) IS NOT NULL ORDER BY a.attnum)
-           || ARRAY(SELECT format('ALTER VIEW %I.%I ALTER COLUMN %I SET DEFAULT %s', n.nspname, v.relname, a.attname, pg_get_expr(f.adbin, f.adrelid))
+           || ARRAY(SELECT format('ALTER VIEW %I.%I ALTER COLUMN %I SET DEFAULT %s', n.nspname, named.called, a.attname, pg_get_expr(f.adbin, f.adrelid))
                       FROM pg_attrdef f JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum
                      WHERE f.adrelid = v.oid ORDER BY a.attnum)
            -- Rights that every new view has (by ALTER DEFAULT PRIVILEGES) are not those that this one had.
-           || ARRAY(SELECT DISTINCT format('REVOKE ALL ON %I.%I FROM %s', n.nspname, v.relname,
+           || ARRAY(SELECT DISTINCT format('REVOKE ALL ON %I.%I FROM %s', n.nspname, named.called,
                                   CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END)
                       FROM pg_default_acl da, aclexplode(da.defaclacl) g
                      WHERE da.defaclobjtype = 'r' AND g.grantee <> v.relowner)
-           || ARRAY(SELECT format('GRANT %s ON %I.%I TO %s%s', g.privilege_type, n.nspname, v.relname,
+           || ARRAY(SELECT format('GRANT %s ON %I.%I TO %s%s', g.privilege_type, n.nspname, named.called,
                                   CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END,
                                   CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
                       FROM aclexplode(v.relacl) g WHERE g.grantee <> v.relowner)
-           || ARRAY(SELECT format('GRANT %s (%I) ON %I.%I TO %s%s', g.privilege_type, a.attname, n.nspname, v.relname,
+           || ARRAY(SELECT format('GRANT %s (%I) ON %I.%I TO %s%s', g.privilege_type, a.attname, n.nspname, named.called,
                                   CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END,
                                   CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
                       FROM pg_attribute a, aclexplode(a.attacl) g WHERE a.attrelid = v.oid AND g.grantee <> v.relowner),
-           ARRAY[format('DROP VIEW %I.%I', n.nspname, v.relname)],
-           CASE WHEN v.relkind <> 'v' THEN 'it would have to be filled again'
-                WHEN NOT pg_has_role(v.relowner, 'USAGE') THEN 'it belongs to ' || pg_get_userbyid(v.relowner)
+           ARRAY[format('DROP %s %I.%I', named.word, n.nspname, v.relname)],
+           CASE WHEN NOT pg_has_role(v.relowner, 'USAGE') THEN 'it belongs to ' || pg_get_userbyid(v.relowner)
                 WHEN NOT has_schema_privilege(n.oid, 'CREATE') THEN 'our role may create nothing in schema ' || n.nspname
+                WHEN NOT has_schema_privilege(v.relowner, n.oid, 'CREATE')
+                THEN 'its owner, ' || pg_get_userbyid(v.relowner) || ', may create nothing in schema ' || n.nspname
+                WHEN v.relname = (SELECT relname FROM pg_class WHERE oid = $1) OR EXISTS (
+                    SELECT FROM ordered o JOIN pg_class other ON other.oid = o.oid
+                     WHERE other.oid <> v.oid AND other.relname = v.relname)
+                THEN 'the table, or another view over the column, has its name in another schema'
+                WHEN v.relispopulated AND v.relkind = 'm' AND EXISTS (
+                    SELECT FROM readers r JOIN pg_class m ON m.oid = r.oid
+                     WHERE r.reader = v.oid AND m.relkind = 'm' AND NOT m.relispopulated)
+                THEN 'it could not be filled, for it reads a materialized view that has not been populated'
+                WHEN v.relreplident NOT IN ('d', 'n') THEN 'it has a replica identity'
+                WHEN EXISTS (SELECT FROM pg_index i WHERE i.indrelid = v.oid AND NOT i.indisvalid) THEN 'an index of it is INVALID'
+                WHEN EXISTS (SELECT FROM pg_depend x WHERE x.classid = 'pg_class'::regclass AND x.objid = v.oid AND x.deptype IN ('e', 'x'))
+                THEN 'it belongs to an extension, or depends on one'
                 WHEN EXISTS (SELECT FROM aclexplode(v.relacl) g WHERE g.grantor <> v.relowner)
                   OR v.relacl IS NOT NULL AND EXISTS (SELECT FROM aclexplode(v.relacl) g WHERE g.grantee = v.relowner
                               HAVING count(*) < (SELECT count(*) FROM aclexplode(acldefault('r', v.relowner))))
@@ -123,10 +162,12 @@ WITH RECURSIVE hanging AS (
                                 AND NOT ARRAY[v.reltype, (SELECT typarray FROM pg_type WHERE oid = v.reltype)]
                                         && (p.prorettype || coalesce(p.proallargtypes, p.proargtypes::oid[]))))
                          AND NOT (d.classid = 'pg_type'::regclass AND d.objid IN (v.reltype, (SELECT typarray FROM pg_type WHERE oid = v.reltype)))
+                         AND NOT (d.classid = 'pg_class'::regclass
+                                  AND (d.objid = v.reltoastrelid OR d.objid IN (SELECT indexrelid FROM pg_index WHERE indrelid = v.oid)))
                          AND d.classid <> 'pg_attrdef'::regclass
                        LIMIT 1) END, v.oid
-      FROM ordered
-      JOIN pg_class v ON v.oid = ordered.oid
+      FROM named
+      JOIN pg_class v ON v.oid = named.oid
       JOIN pg_namespace n ON n.oid = v.relnamespace
     UNION ALL
     SELECT 5, 0, 'sequence', c.relname, n.nspname, NULL, NULL,
@@ -144,6 +185,11 @@ WITH RECURSIVE hanging AS (
      WHERE hanging.classid = 'pg_class'::regclass
 )
 SELECT json_build_object('kind', kind, 'name', name, 'schema', schema, 'made', made, 'options', options,
-                         'after', after, 'gone', gone, 'refused', refused, 'oid', oid::bigint)::text
+                         'after', after, 'gone', gone, 'refused', refused, 'oid', found.oid::bigint,
+                         'copy', named.copy,
+                         'method', (SELECT a.amname FROM pg_class c JOIN pg_am a ON a.oid = c.relam WHERE c.oid = found.oid),
+                         'tablespace', (SELECT p.spcname FROM pg_class c JOIN pg_tablespace p ON p.oid = c.reltablespace
+                                         WHERE c.oid = found.oid))::text
   FROM found
- ORDER BY rank, level, schema COLLATE "C", name COLLATE "C"
+  LEFT JOIN named ON named.oid = found.oid AND found.rank = 4
+ ORDER BY rank, found.level, schema COLLATE "C", name COLLATE "C"
