@@ -26,11 +26,11 @@ pub(super) async fn perform(
     of: &TableName,
     texts: &[String],
 ) -> Result<ActReport, DbError> {
-    let file = format!("coalesce({}, \'\')", file(of));
-    let note = format!("SELECT pg_catalog.set_config(\'{FILE}\', {file}, true)");
+    let file = format!("coalesce({}, '')", file(of));
+    let note = format!("SELECT pg_catalog.set_config('{FILE}', {file}, true)");
     let texts = [vec![note], texts.to_vec()].concat();
     let noted = format!(
-        "detail = detail || pg_catalog.jsonb_build_object(\'file\', pg_catalog.current_setting(\'{FILE}\'))"
+        "detail = detail || pg_catalog.jsonb_build_object('file', pg_catalog.current_setting('{FILE}'))"
     );
     validate::recorded(act, &texts, Some(&noted)).await
 }
@@ -68,9 +68,9 @@ pub(super) fn must_be_new(act: &Act<'_>, all: &[StepRecord]) -> String {
         .map(|(no, _, of)| {
             format!(
                 "    IF {} THEN
-        RAISE EXCEPTION USING ERRCODE = \'{REFUSED}\',
+        RAISE EXCEPTION USING ERRCODE = '{REFUSED}',
             MESSAGE = {},
-            HINT = \'Run again: it is filled again first.\';
+            HINT = 'Run again: it is filled again first.';
     END IF;\n",
                 is_older(act, no, of),
                 quote_literal(&format!(
@@ -96,7 +96,7 @@ fn file(of: &TableName) -> String {
 
 fn is_older(act: &Act<'_>, no: u32, of: &TableName) -> String {
     format!(
-        "coalesce({} <> (SELECT s.detail ->> \'file\' FROM pontoon.step s WHERE s.run = \'{}\' AND s.no = {no}), false)",
+        "coalesce({} <> (SELECT s.detail ->> 'file' FROM pontoon.step s WHERE s.run = '{}' AND s.no = {no}), false)",
         file(of),
         act.fence.run
     )

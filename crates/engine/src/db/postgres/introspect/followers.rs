@@ -41,6 +41,9 @@ struct Found {
     gone: Vec<String>,
     refused: Option<String>,
     oid: u32,
+    /// It hangs on the column itself, and not only on one that is replaced
+    /// together with it.
+    own: bool,
     /// The name of ours under which it is made before the cutover.
     copy: Option<String>,
     /// A materialized view's access method.
@@ -143,7 +146,7 @@ impl Trial<'_> {
         ];
         let counted = self.rows(include_str!("sql/identity.sql"), &values).await?;
         let texts = self.written(self.table.oid).await?;
-        let views = found.iter().filter(|found| found.is_view());
+        let views = found.iter().filter(|found| found.is_view() && found.own);
         let views: Vec<u32> = views.map(|found| found.oid).collect();
         Ok(Followers {
             found,
@@ -161,6 +164,11 @@ impl Trial<'_> {
     }
 
     async fn found(&self) -> Result<Vec<Found>, InspectError> {
+        let along = self.replacing.along.iter();
+        let (tables, columns): (Vec<u32>, Vec<&str>) = along
+            .filter_map(|along| Some((self.catalog.tables.get(&along.table)?, along)))
+            .map(|(table, along)| (table.oid, along.column.as_str()))
+            .unzip();
         self.rows(
             include_str!("sql/followers.sql"),
             &[
@@ -169,6 +177,8 @@ impl Trial<'_> {
                 (&self.replacing.ours, Type::TEXT),
                 (&self.replacing.second, Type::TEXT),
                 (&self.replacing.to, Type::TEXT),
+                (&tables, Type::OID_ARRAY),
+                (&columns, Type::TEXT_ARRAY),
             ],
         )
         .await
@@ -357,7 +367,9 @@ impl Trial<'_> {
                 _ => texts.get(&key).cloned(),
             };
             let text = text.unwrap_or_default();
-            followers.push(self.follower(found, tried, &text, &schemas));
+            if found.own {
+                followers.push(self.follower(found, tried, &text, &schemas));
+            }
         }
         let functions = std::mem::take(&mut all.functions);
         followers.extend(self.read_functions(functions, &schemas).await?);
@@ -541,7 +553,7 @@ impl Trial<'_> {
                     "CREATE MATERIALIZED VIEW {}{using}{with}{at} AS\n{query}\nWITH NO DATA",
                     quote_table(&view)
                 );
-                let here = "SET LOCAL default_tablespace = \'\'".to_owned();
+                let here = "SET LOCAL default_tablespace = ''".to_owned();
                 [vec![here, create], kept.made(&view)].concat()
             }
         };

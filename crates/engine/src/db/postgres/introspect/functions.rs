@@ -46,7 +46,7 @@ impl Found {
         let definition = self.definition.trim_end_matches('\n');
         let head = definition.strip_suffix(self.body.as_str())?;
         head.strip_prefix(self.head.as_str())?;
-        Some(format!("{head}AS \'\'"))
+        Some(format!("{head}AS ''"))
     }
 
     /// The rest of a definition, behind its name.

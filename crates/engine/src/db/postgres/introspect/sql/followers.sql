@@ -2,26 +2,36 @@
 -- only, in the order in which it is made. The text that makes it comes from
 -- written_again.sql; a view's is `made`. `after` is what it has beside that,
 -- `gone` what takes it away, `refused` why it cannot follow. $3 text begins the
--- names of what is ours, $4 is the second column, $5 its type.
+-- names of what is ours, $4 is the second column, $5 its type. $6 oid[], $7 text[]:
+-- columns that are replaced together with it; views over those only are not
+-- `own`: others may read them.
 WITH RECURSIVE hanging AS (
     SELECT d.classid, d.objid
       FROM pg_depend d
       JOIN pg_attribute a ON a.attrelid = $1 AND a.attname = $2 AND NOT a.attisdropped
      WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = $1 AND d.refobjsubid = a.attnum
      GROUP BY 1, 2
+), together AS (
+    SELECT $1::oid AS relation, $2::text AS name, true AS own
+    UNION ALL
+    SELECT other.relation, other.name, false FROM unnest($6::oid[], $7::text[]) AS other (relation, name)
 ), view AS (
-    SELECT w.ev_class AS oid, 1 AS level
-      FROM hanging JOIN pg_rewrite w ON w.oid = hanging.objid
-     WHERE hanging.classid = 'pg_rewrite'::regclass AND w.rulename = '_RETURN'
+    SELECT w.ev_class AS oid, 1 AS level, together.own
+      FROM together
+      JOIN pg_attribute a ON a.attrelid = together.relation AND a.attname = together.name AND NOT a.attisdropped
+      JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum
+                      AND d.classid = 'pg_rewrite'::regclass
+      JOIN pg_rewrite w ON w.oid = d.objid
+     WHERE w.rulename = '_RETURN'
     UNION
-    SELECT w.ev_class, view.level + 1
+    SELECT w.ev_class, view.level + 1, view.own
       FROM view
       JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = view.oid
                       AND d.classid = 'pg_rewrite'::regclass
       JOIN pg_rewrite w ON w.oid = d.objid AND w.ev_class <> view.oid
      WHERE view.level < 50 AND w.rulename = '_RETURN'
 ), ordered AS (
-    SELECT oid, max(level) AS level FROM view GROUP BY oid
+    SELECT oid, max(level) AS level, bool_or(own) AS own FROM view GROUP BY oid
 ), readers AS (
     -- Each with every one that it reads, itself first.
     SELECT oid AS reader, oid FROM ordered
@@ -40,7 +50,7 @@ WITH RECURSIVE hanging AS (
      WHERE c.relkind = 'm'
 ), named AS (
     -- The name under which each is made.
-    SELECT ordered.oid, ordered.level, CASE WHEN copied.oid IS NOT NULL THEN $3 || 'view_' || ordered.oid END AS copy,
+    SELECT ordered.oid, ordered.level, ordered.own, CASE WHEN copied.oid IS NOT NULL THEN $3 || 'view_' || ordered.oid END AS copy,
            coalesce($3 || 'view_' || copied.oid, c.relname) AS called,
            CASE c.relkind WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'VIEW' END AS word
       FROM ordered
@@ -186,7 +196,7 @@ WITH RECURSIVE hanging AS (
 )
 SELECT json_build_object('kind', kind, 'name', name, 'schema', schema, 'made', made, 'options', options,
                          'after', after, 'gone', gone, 'refused', refused, 'oid', found.oid::bigint,
-                         'copy', named.copy,
+                         'own', coalesce(named.own, true), 'copy', named.copy,
                          'method', (SELECT a.amname FROM pg_class c JOIN pg_am a ON a.oid = c.relam WHERE c.oid = found.oid),
                          'tablespace', (SELECT p.spcname FROM pg_class c JOIN pg_tablespace p ON p.oid = c.reltablespace
                                          WHERE c.oid = found.oid))::text
