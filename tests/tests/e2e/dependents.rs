@@ -86,8 +86,8 @@ const MATERIALIZED: &str = "CREATE TABLE t (other integer, c integer);
     GRANT SELECT ON totals TO PUBLIC;
     GRANT SELECT (digit) ON totals TO pg_monitor WITH GRANT OPTION;
     CREATE MATERIALIZED VIEW empty AS SELECT totals.total * 2 AS twice FROM totals WITH NO DATA;
-    CREATE MATERIALIZED VIEW public.NAME_rows AS SELECT count(*) AS number FROM totals;
-    CREATE VIEW beside AS SELECT totals.total, r.number FROM totals, public.NAME_rows r;
+    CREATE MATERIALIZED VIEW public.{name}_rows AS SELECT count(*) AS number FROM totals;
+    CREATE VIEW beside AS SELECT totals.total, r.number FROM totals, public.{name}_rows r;
     CREATE FUNCTION highest() RETURNS numeric LANGUAGE sql RETURN (SELECT max(totals.total) FROM totals)";
 
 const KINDS: &[Kind] = &[
@@ -337,7 +337,7 @@ fn by_hand(kind: &Kind) -> String {
 
 fn schemas(kinds: &[Kind], of: impl Fn(&Kind) -> String) -> String {
     let each = kinds.iter().map(|kind| {
-        let of = of(kind).replace("NAME", kind.name);
+        let of = of(kind).replace("{name}", kind.name);
         format!("SET search_path = {}, public;\n{of};\n", kind.name)
     });
     each.collect::<String>() + "RESET search_path"
@@ -536,7 +536,7 @@ async fn killed_between_any_two_steps() {
         let setup = format!(
             "CREATE SCHEMA k; SET search_path = k; {};
              INSERT INTO t (c) SELECT g FROM generate_series(20, 90) g; RESET search_path",
-            MATERIALIZED.replace("NAME", "k")
+            MATERIALIZED.replace("{name}", "k")
         );
         let scene = Scene::new(version, &setup).await;
         let path = scene.pontoon.plan(&plan(
