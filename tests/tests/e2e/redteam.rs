@@ -194,7 +194,7 @@ async fn contract_attnum() {
             );
         }
         // All else is carried over: see `dependents`.
-        let names = ["twice", "amount_excluded", "items_kept", "amounts"];
+        let names = ["twice", "amount_excluded"];
         let scene = Scene::new(version, &setup).await;
         let options = DumpOptions::default();
         let before = CatalogDump::take(&scene.client, &options)
