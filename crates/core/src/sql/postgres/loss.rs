@@ -209,6 +209,8 @@ fn cast_loses(old: &MappedColumn, new: &MappedColumn, before: &str, value: &str)
         (BIGINT, REAL | DOUBLE) => format!(
             "CASE WHEN {value} < '9223372036854775808'::double precision THEN ({value})::bigint END IS DISTINCT FROM {before}"
         ),
+        // Rounded up to hundreds, a number may lie behind the integer's end.
+        (SMALLINT | INTEGER | BIGINT, NUMERIC) => format!("{value} IS DISTINCT FROM {before}"),
         // A float's shortest text says all of it, its cast to numeric does not.
         (NUMERIC, REAL | DOUBLE) => {
             let text = other(old, before, &format!("({value})::text"));
