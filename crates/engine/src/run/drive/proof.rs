@@ -1,6 +1,6 @@
 //! Proofs that have to be made again.
 
-use pontoon_core::step::Action;
+use pontoon_core::step::{Action, Concurrent};
 use uuid::Uuid;
 
 use super::super::api::{Ending, RunError};
@@ -10,7 +10,8 @@ use crate::event::Event;
 
 impl<D: Database> Driver<'_, D> {
     /// The proof no longer holds (a rewrite, a new partition): every verify
-    /// step has to be done again.
+    /// step has to be done again, and so has what was filled to be as new as
+    /// the cutover.
     pub(super) async fn void_proofs(
         &self,
         steps: &[StepRecord],
@@ -20,7 +21,11 @@ impl<D: Database> Driver<'_, D> {
             message: format!("{why}. Verifying again."),
         });
         for step in steps {
-            if matches!(step.step.action, Action::Verify(_)) && step.state == StepState::Done {
+            let again = matches!(
+                step.step.action,
+                Action::Verify(_) | Action::Concurrent(Concurrent::Fill { .. })
+            );
+            if again && step.state == StepState::Done {
                 self.mark(step, StepState::Pending, None).await?;
             }
         }
