@@ -239,6 +239,33 @@ async fn written_after_the_proof() {
     }
 }
 
+/// What a trigger of the application has rounded was never lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_applications_trigger_leaves() {
+    for version in super::versions() {
+        let rounds = "CREATE FUNCTION rounds() RETURNS trigger LANGUAGE plpgsql
+                AS $$ BEGIN NEW.amount := round(NEW.amount, 2); RETURN NEW; END $$;
+             CREATE TRIGGER rounds BEFORE INSERT OR UPDATE ON items FOR EACH ROW EXECUTE FUNCTION rounds()";
+        let scene = Scene::new(version, &format!("{ITEMS}; {rounds}")).await;
+        let keys = "acknowledge: [\"trigger:rounds\"]\n";
+        let path = scene.pontoon.plan(&plan("rounded", keys, ROUND));
+        scene.pontoon.call(&["run", &path]).await.expect(5);
+        scene
+            .sql(&format!(
+                "INSERT INTO items VALUES (5000, {SECRET}, 'late'); UPDATE items SET amount = {SECRET} WHERE id = 42"
+            ))
+            .await;
+        let contract = ["run", &path, "--approve", "contract"];
+        let ended = scene.pontoon.call(&contract).await.expect(0);
+        let told = ended.stdout + &ended.stderr;
+        assert!(!told.contains("Verifying again"), "{told}");
+        let amounts = "SELECT string_agg(amount::text, ' ') FROM items WHERE id IN (42, 5000)";
+        assert_eq!(scene.text(amounts).await, "77.78 77.78");
+        scene.clean().await;
+        scene.end().await;
+    }
+}
+
 /// Values of a new version that the old type does not hold are no loss: the new
 /// column has them, old versions see them rounded, and what cannot be cast is
 /// the writer's error.

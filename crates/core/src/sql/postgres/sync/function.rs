@@ -392,8 +392,13 @@ fn note_losses(body: &mut Body, sync: &Sync, artifact: &str) {
             "-- next verify pass names the row, and one from before proves nothing any more. The lock,",
             "-- which nobody waits for, tells such a pass of a writer that has not committed yet.",
         ]);
+        // Only the last one sees what the application's triggers have left.
+        let last = match sync.application_triggers {
+            true => "TG_ARGV[0] = 'last' AND ",
+            false => "",
+        };
         let look = |body: &mut Body| {
-            body.line(format!("IF {lost} THEN"));
+            body.line(format!("IF {last}{lost} THEN"));
             body.indented(note);
             body.line("END IF;");
         };

@@ -8,5 +8,5 @@
         ) THEN
             RAISE EXCEPTION USING ERRCODE = 'PT414',
                 MESSAGE = 'the verify pass no longer holds: since it began, ' || root::pg_catalog.regclass::text || ' was given a value that its new type does not keep',
-                HINT = 'Run `pontoon verify` for a new pass, then run again.';
+                HINT = 'Run `pontoon verify` for a new pass, then run again. Writes that were taken back, or that ON CONFLICT left out, count as well: where they go on and on, roll back and write `lossy: true` into the plan, or `up` with what the new value is.';
         END IF;
