@@ -223,6 +223,8 @@ async fn take_turn(
     settle(&client).await?;
     let mut options = ProbeOptions::new(server.url(TURN));
     options.per_second = 20.0;
+    // Each look at who waits costs the server a millisecond or two, which the application feels.
+    options.sampling = Duration::from_millis(50);
     let target = ProbeTarget {
         read: "SELECT note FROM users WHERE id = 1".to_owned(),
         write: "UPDATE users SET note = 'probe' WHERE id = 1".to_owned(),
