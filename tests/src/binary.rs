@@ -306,7 +306,8 @@ impl Running {
 }
 
 /// The binary of this workspace in this profile, brought up to date once per
-/// test process.
+/// test process. It is built as one of the workspace, with the features of
+/// `cargo test --workspace`, whose dependencies then serve it as they are.
 fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
@@ -318,7 +319,7 @@ fn binary() -> &'static Path {
         let release = profile.ends_with("release");
         let mut cargo = std::process::Command::new(env!("CARGO"));
         cargo
-            .args(["build", "--quiet", "--package", "pontoon"])
+            .args(["build", "--quiet", "--workspace", "--bin", "pontoon"])
             .args(release.then_some("--release"))
             .current_dir(env!("CARGO_MANIFEST_DIR"));
         let status = cargo.status().expect("cargo can be started");

@@ -1,7 +1,7 @@
 //! What the matrix says of itself.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -30,10 +30,14 @@ struct Row {
     took: Duration,
 }
 
+/// How often it is told how far the matrix is.
+const TELL: Duration = Duration::from_secs(30);
+
 /// All cases of one call.
 #[derive(Default)]
 pub(crate) struct Tally {
     ended: Vec<Ended>,
+    told: Option<Instant>,
 }
 
 impl Tally {
@@ -46,7 +50,8 @@ impl Tally {
             );
         }
         self.ended.push(ended);
-        if self.ended.len().is_multiple_of(50) {
+        if self.told.is_none_or(|told| told.elapsed() > TELL) {
+            self.told = Some(Instant::now());
             eprintln!("{} cases, {} held", self.ended.len(), self.held());
         }
     }
