@@ -12,8 +12,20 @@ use super::STALE;
 use crate::db::Company;
 use crate::event::{Event, Sink};
 
-/// How often it is asked.
-pub(super) const EVERY: Duration = Duration::from_millis(250);
+/// How soon it is asked again while nobody is at work: who comes back shall
+/// not meet batches at full speed for long.
+const ALONE: Duration = Duration::from_millis(250);
+/// The same while somebody is, or may be: the question costs the server
+/// something, too, and batches that yield for a second longer harm nobody.
+const BESIDE: Duration = Duration::from_secs(1);
+
+/// When to ask again after this answer.
+pub(super) fn again(answer: Option<Company>) -> Duration {
+    match answer {
+        Some(Company::Sessions(0)) => ALONE,
+        _ => BESIDE,
+    }
+}
 
 /// What is known of the application.
 #[derive(Debug, Default)]

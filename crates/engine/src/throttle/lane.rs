@@ -88,16 +88,23 @@ async fn ask<S: Sampler>(
             return;
         }
         // Without an answer the last one counts until it is stale.
-        match tokio::time::timeout(IDLE, sampler.company()).await {
+        let answer = match tokio::time::timeout(IDLE, sampler.company()).await {
             Ok(Ok(company)) => {
                 if reports.send(Report::Application(company)).is_err() {
                     return;
                 }
+                Some(company)
             }
-            Ok(Err(error)) => tracing::debug!("who else is at work is unknown: {error}"),
-            Err(_) => tracing::debug!("who else is at work is unknown: no answer"),
-        }
-        tokio::time::sleep(application::EVERY).await;
+            Ok(Err(error)) => {
+                tracing::debug!("who else is at work is unknown: {error}");
+                None
+            }
+            Err(_) => {
+                tracing::debug!("who else is at work is unknown: no answer");
+                None
+            }
+        };
+        tokio::time::sleep(application::again(answer)).await;
     }
 }
 
