@@ -107,11 +107,13 @@ async fn perform(context: &Context, options: Options) -> Result {
 }
 
 /// The model's plan with the demo's limits. Small tables get small batches,
-/// so that there is a middle in which to kill.
+/// so that there is a middle in which to kill; and batches rest less than by
+/// default, because people watch.
 fn plan_text(model: &Model, rows: u64) -> String {
     let batch = (rows / 200).clamp(20, 10_000);
     let limits = format!(
         "limits: {{max_lock_duration: {}ms, max_batch_rows: {batch}}}\n\
+         backfill: {{nice_ratio: 4}}\n\
          gates:\n  - {{before: contract, message: \"the new version is everywhere\"}}\n",
         MAX_LOCK_DURATION.as_millis()
     );

@@ -199,7 +199,7 @@ impl Default for BackfillOptions {
         Self {
             target_batch_time: Duration::from_millis(200),
             workers: 1,
-            nice_ratio: 4,
+            nice_ratio: 16,
             cursor: None,
         }
     }
