@@ -505,7 +505,9 @@ async fn materialized_views_are_filled_again() {
             "CREATE TABLE t (id integer PRIMARY KEY, c integer);
              INSERT INTO t SELECT g, 1 FROM generate_series(1, 50) g;
              CREATE MATERIALIZED VIEW summed AS SELECT sum(c) AS sum FROM t;
-             CREATE MATERIALIZED VIEW later AS SELECT max(c) AS max FROM t WITH NO DATA",
+             CREATE MATERIALIZED VIEW later AS SELECT max(c) AS max FROM t WITH NO DATA;
+             CREATE MATERIALIZED VIEW kept AS SELECT id, c FROM t;
+             CREATE UNIQUE INDEX kept_id ON kept (id)",
         )
         .await;
         let path = scene.pontoon.plan(&plan(
@@ -517,13 +519,18 @@ async fn materialized_views_are_filled_again() {
         // Everything is filled, and the old ones are refreshed after that.
         scene.killed_before_the_last_step(&path).await;
         scene
-            .sql("UPDATE t SET c = 2; REFRESH MATERIALIZED VIEW summed; REFRESH MATERIALIZED VIEW later")
+            .sql(
+                "UPDATE t SET c = 2; REFRESH MATERIALIZED VIEW summed; REFRESH MATERIALIZED VIEW later;
+                 REFRESH MATERIALIZED VIEW CONCURRENTLY kept",
+            )
             .await;
         let ended = scene.pontoon.call(&["run", &path]).await.expect(0);
         let told = ended.stdout + &ended.stderr;
         assert!(told.contains("was refreshed after"), "{told}");
+        assert!(told.contains("was filled in an earlier sitting"), "{told}");
         assert_eq!(scene.text("SELECT sum FROM summed").await, "100");
         assert_eq!(scene.text("SELECT max FROM later").await, "2");
+        assert_eq!(scene.text("SELECT sum(c) FROM kept").await, "100");
         scene.clean().await;
         scene.end().await;
     }
