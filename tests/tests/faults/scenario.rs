@@ -35,7 +35,7 @@ impl Scenario {
             .map(|line| format!("  {line}\n"))
             .collect();
         format!(
-            "{}{more}limits: {{max_batch_rows: 400}}\nbackfill: {{target_batch_time: 20ms, workers: 2}}\n",
+            "{}{more}limits: {{max_batch_rows: 400}}\nbackfill: {{target_batch_time: 20ms, workers: 2, nice_ratio: 4}}\n",
             self.model.plan("tried", 1)
         )
     }
