@@ -107,6 +107,11 @@ impl Pontoon {
         }
     }
 
+    /// Runs a plan to its end, with contract approved.
+    pub async fn approved(&self, path: &str) -> Finished {
+        self.call(&approved(path)).await
+    }
+
     /// Starts a command with `--output json` and goes on.
     pub fn spawn(&self, arguments: &[&str]) -> Running {
         self.spawn_with(arguments, &[])
@@ -154,6 +159,11 @@ impl Pontoon {
         }
     }
 
+    /// Starts a run with contract approved, as [`Pontoon::spawn`] does.
+    pub fn spawn_approved(&self, path: &str) -> Running {
+        self.spawn(&approved(path))
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command
@@ -173,6 +183,10 @@ impl Pontoon {
         }
         command
     }
+}
+
+fn approved(path: &str) -> [&str; 4] {
+    ["run", path, "--approve", "contract"]
 }
 
 impl Finished {

@@ -392,9 +392,7 @@ async fn concurrent_step_blocks() {
             "limits: {max_lock_duration: 500ms}",
             "- add_check: {table: items, name: checked, check: slowly(id)}",
         ));
-        let running = scene
-            .pontoon
-            .spawn(&["run", &path, "--approve", "contract"]);
+        let running = scene.pontoon.spawn_approved(&path);
         let someone = scene.database.client().await.expect("a connection");
         for sql in ["ANALYZE items", "ALTER TABLE items SET (fillfactor = 90)"] {
             ours(&scene.client, "state = 'active' AND query ILIKE '%validate constraint%' AND clock_timestamp() - query_start > interval '100 ms'").await;

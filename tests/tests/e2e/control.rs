@@ -170,10 +170,7 @@ async fn a_setting_stays_until_the_plan_speaks_of_it() {
         assert!(filled["rows_total"].as_u64() > Some(0), "{filled}");
         assert!(filled["pages_total"].as_u64() > Some(0), "{filled}");
         assert_eq!(filled["pages_done"], filled["pages_total"], "{filled}");
-        pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await
-            .expect(0);
+        pontoon.approved(&path).await.expect(0);
         scene.clean().await;
         scene.end().await;
     }

@@ -145,11 +145,7 @@ async fn every_type_is_compared_by_image() {
                 .collect();
             let left = format!("SELECT count(*) FROM things WHERE false{differing}");
             assert_eq!(scene.text(&left).await, "0");
-            scene
-                .pontoon
-                .call(&["run", &path, "--approve", "contract"])
-                .await
-                .expect(0);
+            scene.pontoon.approved(&path).await.expect(0);
             scene.clean().await;
             scene.end().await;
         }
@@ -254,11 +250,7 @@ async fn what_nobody_can_decide_is_named_and_left_alone() {
             let snapshot = "SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM things t";
             let before = scene.text(snapshot).await;
             for _ in 0..2 {
-                scene
-                    .pontoon
-                    .call(&["run", &path, "--approve", "contract"])
-                    .await
-                    .expect(7);
+                scene.pontoon.approved(&path).await.expect(7);
                 assert_eq!(scene.status().await["state"], "failed");
             }
             assert_eq!(
@@ -319,11 +311,7 @@ async fn triggers_that_were_off_for_a_while_void_the_proof() {
             scene
                 .sql(&behind("UPDATE things SET wide = 9 WHERE id = 2500"))
                 .await;
-            let ended = scene
-                .pontoon
-                .call(&["run", &path, "--approve", "contract"])
-                .await
-                .expect(7);
+            let ended = scene.pontoon.approved(&path).await.expect(7);
             assert!(ended.stderr.contains("2500"), "{}", ended.stderr);
             assert_eq!(
                 scene

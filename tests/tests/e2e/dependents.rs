@@ -476,10 +476,7 @@ async fn what_is_changed_meanwhile_is_not_lost() {
             ),
         ] {
             scene.sql(change).await;
-            let ended = scene
-                .pontoon
-                .call(&["run", &path, "--approve", "contract"])
-                .await;
+            let ended = scene.pontoon.approved(&path).await;
             assert_ne!(ended.code, Some(0), "{change}: {}", ended.stdout);
             assert!(ended.stderr.contains(told), "{change}: {}", ended.stderr);
             scene.sql(back).await;

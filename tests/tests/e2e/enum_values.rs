@@ -85,11 +85,7 @@ async fn a_label_goes_from_every_column_under_traffic() {
                 .await,
             "0"
         );
-        scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await
-            .expect(0);
+        scene.pontoon.approved(&path).await.expect(0);
         writers.go_on().await;
         writers.stop().await;
         for (query, wanted) in [
@@ -178,8 +174,7 @@ async fn a_row_that_holds_the_label_stops_the_run() {
         let path = scene.pontoon.plan(&plan("late", KEYS, &operation));
         scene.pontoon.call(&["run", &path]).await.expect(5);
         scene.sql("ALTER TYPE status ADD VALUE 'late'").await;
-        let approved = ["run", &path, "--approve", "contract"];
-        let ended = scene.pontoon.call(&approved).await.expect(4);
+        let ended = scene.pontoon.approved(&path).await.expect(4);
         let told = "enum public.status was changed during the run";
         assert!(ended.stderr.contains(told), "{}", ended.stderr);
         scene.pontoon.call(&["rollback", "--yes"]).await.expect(0);
@@ -247,9 +242,7 @@ async fn a_label_that_is_not_committed_yet_is_not_lost() {
         scene.pontoon.call(&["run", &path]).await.expect(5);
         let other = scene.database.client().await.expect("a connection");
         run(&other, "BEGIN; ALTER TYPE status ADD VALUE 'late'").await;
-        let running = scene
-            .pontoon
-            .spawn(&["run", &path, "--approve", "contract"]);
+        let running = scene.pontoon.spawn_approved(&path);
         wait_until("the cutover waits for the type", async || {
             scene.text(WAITS).await != "0"
         })

@@ -181,7 +181,7 @@ impl Fleet {
         assert!(rows.is_clean(), "at the gate: {rows}");
         self.app.retire_old_version().await;
         self.pontoon
-            .call(&["run", &self.path, "--approve", "contract"])
+            .approved(&self.path)
             .await
             .expect(code_of_contract);
         self.judge(client).await;

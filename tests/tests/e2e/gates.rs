@@ -80,11 +80,7 @@ async fn old_writes_idle() {
         scene.sql("UPDATE items SET amount = 70 WHERE id = 7").await;
         let status = scene.status().await;
         assert!(status["old_writes"]["last_at"].is_string(), "{status}");
-        let ended = scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await
-            .expect(5);
+        let ended = scene.pontoon.approved(&path).await.expect(5);
         let said = format!("{}{}", ended.stdout, ended.stderr);
         assert!(said.contains("old-version write"), "{said}");
         // New versions may write: that is no reason to wait.

@@ -163,11 +163,7 @@ async fn hot_rows() {
         assert!(report.table.attributed <= BUDGET + TOLERANCE, "{report}");
         assert!(report.table.errors.is_empty(), "{report}");
         assert!(added.iter().all(|n| *n > 0), "{added:?}");
-        scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await
-            .expect(0);
+        scene.pontoon.approved(&path).await.expect(0);
         scene.clean().await;
         scene.end().await;
     }

@@ -126,11 +126,7 @@ async fn at(level: &str) {
         assert!(rows.is_clean(), "{level}, at the gate: {rows}");
         scene.pontoon.call(&["verify"]).await.expect(0);
         app.retire_old_version().await;
-        scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await
-            .expect(0);
+        scene.pontoon.approved(&path).await.expect(0);
         let report = app.stop().await;
         let only_serialization = (report.errors.iter())
             .all(|error| error.sqlstate == "40001" && level != "read committed");
@@ -240,11 +236,7 @@ async fn snapshots_older_than_the_copy() {
         let wanted = "998 0 -700=700 -300=300 200=-1 400=400 600=-1 800=800";
         assert_eq!(scene.text(&rows("exact")).await, wanted);
         assert_eq!(scene.text(&rows("amount")).await, wanted);
-        scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await
-            .expect(0);
+        scene.pontoon.approved(&path).await.expect(0);
         assert_eq!(scene.text(&rows("exact")).await, wanted);
         scene.clean().await;
         scene.end().await;
@@ -278,9 +270,7 @@ async fn snapshots_older_than_the_run() {
         )
         .await;
         scene.pontoon.call(&["run", &path]).await.expect(5);
-        let mut running = scene
-            .pontoon
-            .spawn(&["run", &path, "--approve", "contract"]);
+        let mut running = scene.pontoon.spawn_approved(&path);
         let waiting = running.event("lock_waiting").await.expect("it waits");
         assert_eq!(waiting["blockers"][0]["application"], "month end");
         assert_eq!(

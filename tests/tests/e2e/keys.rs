@@ -48,8 +48,7 @@ async fn another_key_comes_under_traffic() {
         let path = scene.pontoon.plan(&plan("key", "", OPERATION));
         scene.pontoon.call(&["run", &path]).await.expect(5);
         writers.go_on().await;
-        let approved = ["run", &path, "--approve", "contract"];
-        scene.pontoon.call(&approved).await.expect(0);
+        scene.pontoon.approved(&path).await.expect(0);
         writers.go_on().await;
         writers.stop().await;
         let refused = scene
@@ -101,8 +100,7 @@ async fn a_duplicate_stops_the_run_and_nothing_is_lost() {
         let before = CatalogDump::take(&scene.client, &DumpOptions::default()).await;
         let before = before.expect("a dump");
         let path = scene.pontoon.plan(&plan("key", "", OPERATION));
-        let approved = ["run", &path, "--approve", "contract"];
-        scene.pontoon.call(&approved).await.expect(7);
+        scene.pontoon.approved(&path).await.expect(7);
         scene.pontoon.call(&["rollback", "--yes"]).await.expect(0);
         let after = CatalogDump::take(&scene.client, &DumpOptions::default()).await;
         let differences = before.differences(&after.expect("a dump"));
@@ -185,8 +183,7 @@ async fn a_sequence_that_ends_before_its_key_is_told() {
         for (what, mend) in mends {
             assert!(said.contains(mend), "{what}: {said}");
         }
-        let approved = ["run", &path, "--approve", "contract"];
-        scene.pontoon.call(&approved).await.expect(0);
+        scene.pontoon.approved(&path).await.expect(0);
         for (_, mend) in mends {
             scene.sql(mend).await;
         }

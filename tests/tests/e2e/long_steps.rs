@@ -125,12 +125,11 @@ async fn killed_in_the_middle() {
         for operation in [SLOW_INDEX, SLOW_CHECK] {
             let scene = Scene::new(version, SLOW).await;
             let path = scene.pontoon.plan(&plan("slow", "", operation));
-            let arguments = ["run", path.as_str(), "--approve", "contract"];
-            let running = scene.pontoon.spawn(&arguments);
+            let running = scene.pontoon.spawn_approved(&path);
             under_way(&scene).await;
             running.signal(Signal::SIGKILL);
             running.wait().await;
-            scene.pontoon.call(&arguments).await.expect(0);
+            scene.pontoon.approved(&path).await.expect(0);
             assert!(is_there(&scene).await, "{operation}");
             scene.clean().await;
             scene.end().await;
@@ -146,9 +145,7 @@ async fn killed_in_the_middle_and_taken_back() {
             let scene = Scene::new(version, SLOW).await;
             let before = scene.catalog().await;
             let path = scene.pontoon.plan(&plan("slow", "", operation));
-            let running = scene
-                .pontoon
-                .spawn(&["run", &path, "--approve", "contract"]);
+            let running = scene.pontoon.spawn_approved(&path);
             under_way(&scene).await;
             running.signal(Signal::SIGKILL);
             running.wait().await;
@@ -176,8 +173,7 @@ async fn killed_in_the_middle_of_a_drop() {
                     .plan(&plan("dropping", "", "- drop_index: {name: items_code}"));
             let older = scene.database.client().await.expect("a connection");
             super::scene::run(&older, "BEGIN; UPDATE items SET size = 1 WHERE id = 1").await;
-            let arguments = ["run", path.as_str(), "--approve", "contract"];
-            let running = scene.pontoon.spawn(&arguments);
+            let running = scene.pontoon.spawn_approved(&path);
             wait_until("the drop waits", async || {
                 scene
                     .text("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DROP INDEX CONCURRENTLY%' AND wait_event_type = 'Lock' AND datname = current_database()")
@@ -187,11 +183,10 @@ async fn killed_in_the_middle_of_a_drop() {
             .await;
             running.signal(Signal::SIGKILL);
             running.wait().await;
-            let next = scene.pontoon.spawn(if back {
-                &["rollback", "--yes"][..]
-            } else {
-                &arguments[..]
-            });
+            let next = match back {
+                true => scene.pontoon.spawn(&["rollback", "--yes"]),
+                false => scene.pontoon.spawn_approved(&path),
+            };
             tokio::time::sleep(Duration::from_millis(1500)).await;
             super::scene::run(&older, "ROLLBACK").await;
             let (ended, _) = next.wait().await;
@@ -218,8 +213,7 @@ async fn interrupted_in_the_middle() {
         for (operation, pause) in [(SLOW_INDEX, false), (SLOW_CHECK, false), (SLOW_INDEX, true)] {
             let scene = Scene::new(version, SLOW).await;
             let path = scene.pontoon.plan(&plan("slow", "", operation));
-            let arguments = ["run", path.as_str(), "--approve", "contract"];
-            let running = scene.pontoon.spawn(&arguments);
+            let running = scene.pontoon.spawn_approved(&path);
             under_way(&scene).await;
             let code = if pause {
                 scene.pontoon.call(&["pause"]).await.expect(0);
@@ -235,7 +229,7 @@ async fn interrupted_in_the_middle() {
             if pause {
                 scene.pontoon.call(&["resume"]).await.expect(0);
             }
-            scene.pontoon.call(&arguments).await.expect(0);
+            scene.pontoon.approved(&path).await.expect(0);
             assert!(is_there(&scene).await, "{operation}");
             scene.clean().await;
             scene.end().await;
@@ -277,14 +271,13 @@ async fn duplicates_and_violations_are_named_and_can_be_mended() {
             let scene = Scene::new(version, SETUP).await;
             scene.sql(spoil).await;
             let path = scene.pontoon.plan(&plan("spoilt", KEYS, operation));
-            let arguments = ["run", path.as_str(), "--approve", "contract"];
-            let ended = scene.pontoon.call(&arguments).await.expect(7);
+            let ended = scene.pontoon.approved(&path).await.expect(7);
             assert!(ended.stderr.contains(word), "{operation}: {}", ended.stderr);
             let invalid = "SELECT count(*) FROM pg_index WHERE NOT indisvalid";
             assert_eq!(scene.text(invalid).await, "0", "{operation}");
             assert_eq!(scene.status().await["state"], "failed");
             scene.sql(mend).await;
-            scene.pontoon.call(&arguments).await.expect(0);
+            scene.pontoon.approved(&path).await.expect(0);
             scene.clean().await;
             scene.end().await;
         }

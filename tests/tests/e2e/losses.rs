@@ -164,11 +164,7 @@ async fn written_meanwhile() {
             let ended = scene.pontoon.call(&["run", &path]).await.expect(7);
             assert!(ended.stderr.contains(NOT_FOUND), "{}", ended.stderr);
             scene.pontoon.call(&["verify"]).await.expect(0);
-            scene
-                .pontoon
-                .call(&["run", &path, "--approve", "contract"])
-                .await
-                .expect(0);
+            scene.pontoon.approved(&path).await.expect(0);
             scene.clean().await;
             scene.end().await;
         }
@@ -183,13 +179,12 @@ async fn written_after_the_proof() {
         let scene = Scene::new(version, ITEMS).await;
         let path = scene.pontoon.plan(&plan("late", "", ROUND));
         scene.pontoon.call(&["run", &path]).await.expect(5);
-        let contract = ["run", &path, "--approve", "contract"];
         scene
             .sql(&format!(
                 "INSERT INTO items VALUES (5000, {SECRET}, 'late')"
             ))
             .await;
-        let ended = scene.pontoon.call(&contract).await.expect(7);
+        let ended = scene.pontoon.approved(&path).await.expect(7);
         assert!(ended.stderr.contains("= 5000 (amount"), "{}", ended.stderr);
         let amount = "SELECT amount FROM items WHERE id = 5000";
         assert_eq!(scene.text(amount).await, SECRET);
@@ -255,8 +250,7 @@ async fn what_the_applications_trigger_leaves() {
                 "INSERT INTO items VALUES (5000, {SECRET}, 'late'); UPDATE items SET amount = {SECRET} WHERE id = 42"
             ))
             .await;
-        let contract = ["run", &path, "--approve", "contract"];
-        let ended = scene.pontoon.call(&contract).await.expect(0);
+        let ended = scene.pontoon.approved(&path).await.expect(0);
         let told = ended.stdout + &ended.stderr;
         assert!(!told.contains("Verifying again"), "{told}");
         let amounts = "SELECT string_agg(amount::text, ' ') FROM items WHERE id IN (42, 5000)";
@@ -296,11 +290,7 @@ async fn what_new_versions_write() {
         scene
             .sql("UPDATE items SET amount = amount WHERE id = 2")
             .await;
-        scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await
-            .expect(0);
+        scene.pontoon.approved(&path).await.expect(0);
         assert_eq!(
             scene.text("SELECT exact FROM items WHERE id = 2").await,
             "2.25"

@@ -719,11 +719,7 @@ async fn same_as_by_hand(scene: &Scene, version: u32, case: &Case) {
 async fn to_the_end() {
     each(|version, case: &'static Case| async move {
         let (scene, path) = at_the_gate(version, case).await;
-        scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await
-            .expect(0);
+        scene.pontoon.approved(&path).await.expect(0);
         for query in case.holds {
             assert_eq!(scene.text(query).await, "t", "{query}");
         }
@@ -817,13 +813,10 @@ async fn back(scene: &Scene, wanted: &CatalogDump, wanted_text: Option<&String>,
     );
     // It can be run again, to the same end.
     let path = scene.pontoon.plan(&whole(case));
-    tokio::time::timeout(
-        Duration::from_secs(60),
-        scene.pontoon.call(&["run", &path, "--approve", "contract"]),
-    )
-    .await
-    .expect("in time")
-    .expect(0);
+    tokio::time::timeout(Duration::from_secs(60), scene.pontoon.approved(&path))
+        .await
+        .expect("in time")
+        .expect(0);
     scene.clean().await;
 }
 
@@ -927,10 +920,7 @@ async fn values_are_stored_anew_and_stay_what_they_are() {
         let has_lz4 = scene
             .text("SELECT 'lz4' = ANY(enumvals) FROM pg_settings WHERE name = 'default_toast_compression'")
             .await;
-        let ended = scene
-            .pontoon
-            .call(&["run", &lz4, "--approve", "contract"])
-            .await;
+        let ended = scene.pontoon.approved(&lz4).await;
         if has_lz4 == "t" {
             ended.expect(0);
             assert_eq!(scene.text(&compressed("lz4")).await, "t");
@@ -954,11 +944,7 @@ async fn values_are_stored_anew_and_stay_what_they_are() {
             KEYS,
             &each("set_storage: {storage: external"),
         ));
-        scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await
-            .expect(0);
+        scene.pontoon.approved(&path).await.expect(0);
         let none = columns(|(name, ..)| format!("pg_column_compression({name})"));
         assert_eq!(
             scene

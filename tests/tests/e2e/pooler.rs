@@ -263,10 +263,7 @@ async fn pooler_watchdog() {
             running.signal(Signal::SIGKILL);
             drop(running.wait().await);
         }
-        pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await
-            .expect(0);
+        pontoon.approved(&path).await.expect(0);
         let (statements, errors) = neighbours.end().await;
         assert!(statements > 50, "{statements}");
         assert_eq!(errors, Vec::<String>::new(), "of {statements} statements");

@@ -47,11 +47,7 @@ async fn a_virtual_column_is_added_and_taken_back() {
         scene.pontoon.call(&["rollback", "--yes"]).await.expect(0);
         assert!(before.differences(&scene.catalog().await).is_empty());
         let path = scene.pontoon.plan(&plan("virtual", "", VIRTUAL));
-        scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await
-            .expect(0);
+        scene.pontoon.approved(&path).await.expect(0);
         let made = scene.catalog().await;
         let hand = Scene::new(version, ITEMS).await;
         hand.sql("ALTER TABLE order_items ADD COLUMN total numeric GENERATED ALWAYS AS (quantity * unit_price) VIRTUAL; COMMENT ON COLUMN order_items.total IS 'a product'").await;

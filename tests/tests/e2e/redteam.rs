@@ -65,10 +65,7 @@ async fn force_rls() {
             .sql("ALTER TABLE s.users NO FORCE ROW LEVEL SECURITY")
             .await;
         pontoon.call(&["verify"]).await.expect(0);
-        pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await
-            .expect(0);
+        pontoon.approved(&path).await.expect(0);
         assert_eq!(scene.text("SELECT count(mail) FROM s.users").await, "500");
         scene.end().await;
     }
@@ -353,11 +350,7 @@ async fn images() {
         let wanted = scene
             .text("SELECT md5(string_agg((id, n, f, i, j, b, y, r, c, p)::text, '|' ORDER BY id)) FROM t")
             .await;
-        scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await
-            .expect(0);
+        scene.pontoon.approved(&path).await.expect(0);
         let made = scene
             .text("SELECT md5(string_agg((id, new_n, new_f, new_i, new_j, new_b, new_y, new_r, new_c, new_p)::text, '|' ORDER BY id)) FROM t")
             .await;
@@ -422,11 +415,7 @@ async fn stable_up() {
             "1"
         );
         scene.pontoon.call(&["verify"]).await.expect(0);
-        scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await
-            .expect(0);
+        scene.pontoon.approved(&path).await.expect(0);
         scene.end().await;
     }
 }
@@ -492,11 +481,7 @@ async fn inheritance_child() {
             .await;
         let apart = "SELECT count(*) FROM items WHERE exact IS DISTINCT FROM amount OR remark IS DISTINCT FROM note";
         assert_eq!(scene.text(apart).await, "0");
-        scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await
-            .expect(0);
+        scene.pontoon.approved(&path).await.expect(0);
         assert_eq!(
             scene
                 .text("SELECT count(*) FROM items WHERE exact = id")
@@ -537,11 +522,7 @@ async fn row_clone() {
         let told = scene.pontoon.call(&["run", &path]).await.expect(5);
         let told = format!("{}{}", told.stdout, told.stderr);
         assert!(told.contains("inconsistently"), "{told}");
-        scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await
-            .expect(0);
+        scene.pontoon.approved(&path).await.expect(0);
         scene.end().await;
     }
 }
@@ -594,11 +575,7 @@ async fn a_failed_verify_is_durable() {
             )
             .await;
         for _ in 0..2 {
-            let ended = scene
-                .pontoon
-                .call(&["run", &path, "--approve", "contract"])
-                .await
-                .expect(7);
+            let ended = scene.pontoon.approved(&path).await.expect(7);
             assert!(ended.stderr.contains("77"), "{}", ended.stderr);
             assert!(ended.stderr.contains("pontoon verify"), "{}", ended.stderr);
         }
@@ -631,10 +608,7 @@ async fn contract_only_on_proof() {
         let path = scene.pontoon.plan(&plan("proven", "", RETYPE));
         scene.pontoon.call(&["run", &path]).await.expect(5);
         scene.sql(&format!("BEGIN; {REFILL}; COMMIT")).await;
-        let ended = scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await;
+        let ended = scene.pontoon.approved(&path).await;
         match ended.code {
             // Verified again, and the certain ones repaired.
             Some(0) => {
@@ -657,10 +631,7 @@ async fn contract_only_on_proof() {
         let path = scene.pontoon.plan(&plan("proven", "", RETYPE));
         scene.pontoon.call(&["run", &path]).await.expect(5);
         scene.sql("ALTER TABLE items DISABLE TRIGGER ALL").await;
-        let ended = scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await;
+        let ended = scene.pontoon.approved(&path).await;
         assert_ne!(ended.code, Some(0), "{}", ended.stdout);
         assert_eq!(scene.text("SELECT count(amount) FROM items").await, "1000");
         scene.end().await;
@@ -698,11 +669,7 @@ async fn names_as_long_as_they_may_be() {
             if way == "back" {
                 scene.pontoon.call(&["rollback", "--yes"]).await.expect(0);
             } else {
-                scene
-                    .pontoon
-                    .call(&["run", &path, "--approve", "contract"])
-                    .await
-                    .expect(0);
+                scene.pontoon.approved(&path).await.expect(0);
             }
             scene.clean().await;
         }
@@ -757,11 +724,7 @@ async fn two_plans_at_once() {
                 scene
                     .sql("UPDATE items SET amount = 5, note = 'both' WHERE id = 1; UPDATE items SET exact = 6, remark = 'new' WHERE id = 2")
                     .await;
-                scene
-                    .pontoon
-                    .call(&["run", &third, "--approve", "contract"])
-                    .await
-                    .expect(0);
+                scene.pontoon.approved(&third).await.expect(0);
                 assert_eq!(
                     scene
                         .text("SELECT exact || remark FROM items WHERE id IN (1, 2) ORDER BY id")
@@ -772,11 +735,7 @@ async fn two_plans_at_once() {
             code => panic!("{code:?}\n{}\n{}", ended.stdout, ended.stderr),
         }
         for path in [&first, &second] {
-            scene
-                .pontoon
-                .call(&["run", path, "--approve", "contract"])
-                .await
-                .expect(0);
+            scene.pontoon.approved(path).await.expect(0);
         }
         assert_eq!(
             scene
@@ -833,11 +792,7 @@ async fn every_way_to_write() {
         let apart = "SELECT count(*) FROM items WHERE exact IS DISTINCT FROM amount OR remark IS DISTINCT FROM note";
         assert_eq!(scene.text(apart).await, "0");
         scene.pontoon.call(&["verify"]).await.expect(0);
-        scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await
-            .expect(0);
+        scene.pontoon.approved(&path).await.expect(0);
         scene.clean().await;
         scene.end().await;
     }

@@ -174,10 +174,7 @@ async fn both_names_are_written_through_in_every_phase() {
                 scene.pontoon.call(&["rollback", "--yes"]).await.expect(0);
                 traffic.goes_on(0).await;
             } else {
-                let ended = scene
-                    .pontoon
-                    .call(&["run", &path, "--approve", "contract"])
-                    .await;
+                let ended = scene.pontoon.approved(&path).await;
                 ended.expect(0);
                 traffic.goes_on(1).await;
             }
@@ -224,12 +221,9 @@ async fn the_cutover_takes_the_view_before_the_table() {
                 }
             }));
         }
-        let ended = tokio::time::timeout(
-            Duration::from_secs(90),
-            scene.pontoon.call(&["run", &path, "--approve", "contract"]),
-        )
-        .await
-        .expect("the cutover finds its way");
+        let ended = tokio::time::timeout(Duration::from_secs(90), scene.pontoon.approved(&path))
+            .await
+            .expect("the cutover finds its way");
         ended.expect(0);
         stop.store(true, Ordering::Relaxed);
         for reader in readers {
@@ -452,8 +446,7 @@ async fn prepared_statements_go_on_over_the_cutover() {
             client.query_one(&insert, &[&id]).await.expect("inserted");
             client.query_one(&select, &[&id]).await.expect("read");
             if id == 7 {
-                let run = ["run", &path, "--approve", "contract"];
-                scene.pontoon.call(&run).await.expect(0);
+                scene.pontoon.approved(&path).await.expect(0);
             }
         }
         scene.end().await;
@@ -472,13 +465,12 @@ async fn what_hangs_on_the_view_is_not_dropped() {
             .sql("CREATE VIEW report AS SELECT id FROM purchases")
             .await;
         let before = scene.catalog().await;
-        let run = ["run", &path, "--approve", "contract"];
-        let ended = scene.pontoon.call(&run).await;
+        let ended = scene.pontoon.approved(&path).await;
         assert_eq!(ended.code, Some(7), "{}", ended.stderr);
         assert!(ended.stderr.contains("report"), "{}", ended.stderr);
         assert!(before.differences(&scene.catalog().await).is_empty());
         scene.sql("DROP VIEW report").await;
-        scene.pontoon.call(&run).await.expect(0);
+        scene.pontoon.approved(&path).await.expect(0);
         scene.end().await;
     }
 }
@@ -505,8 +497,7 @@ async fn what_the_view_was_given_is_not_lost() {
                   ALTER VIEW purchases ALTER note SET DEFAULT 'late'",
             )
             .await;
-        let run = ["run", &path, "--approve", "contract"];
-        let ended = scene.pontoon.call(&run).await;
+        let ended = scene.pontoon.approved(&path).await;
         assert_ne!(ended.code, Some(0));
         assert!(
             ended
@@ -518,7 +509,7 @@ async fn what_the_view_was_given_is_not_lost() {
         scene
             .sql("ALTER VIEW purchases ALTER note DROP DEFAULT")
             .await;
-        scene.pontoon.call(&run).await.expect(0);
+        scene.pontoon.approved(&path).await.expect(0);
         let grants = "
             SELECT concat_ws(' ', attname, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END,
                 privilege_type, CASE WHEN is_grantable THEN 'grantable' END)

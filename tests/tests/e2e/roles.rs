@@ -83,10 +83,7 @@ async fn all_the_way(scene: &Scene, roles: &Roles, pontoon: &Pontoon) {
     let path = pontoon.plan(&more);
     pontoon.call(&["run", &path]).await.expect(5);
     pontoon.call(&["rollback", "--yes"]).await.expect(0);
-    pontoon
-        .call(&["run", &path, "--approve", "contract"])
-        .await
-        .expect(0);
+    pontoon.approved(&path).await.expect(0);
     scene.clean().await;
 }
 

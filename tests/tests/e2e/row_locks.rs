@@ -118,11 +118,7 @@ async fn held_for_seconds() {
                     .await,
                 "3 3 0"
             );
-            scene
-                .pontoon
-                .call(&["run", &path, "--approve", "contract"])
-                .await
-                .expect(0);
+            scene.pontoon.approved(&path).await.expect(0);
             scene.end().await;
         }
     }

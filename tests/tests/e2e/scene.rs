@@ -68,10 +68,7 @@ impl Scene {
     /// Runs the plan to its end, approving the gate, and demands success.
     pub(crate) async fn completed(&self, plan: &str) -> Finished {
         let path = self.pontoon.plan(plan);
-        self.pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await
-            .expect(0)
+        self.pontoon.approved(&path).await.expect(0)
     }
 
     /// Nothing of ours is left outside the schema `pontoon`.

@@ -295,10 +295,7 @@ async fn both_versions_write_to_the_end() {
                 traffic.run(NEW);
                 traffic.goes_on(NEW).await;
                 traffic.goes_on(NEW).await;
-                let ended = scene
-                    .pontoon
-                    .call(&["run", &path, "--approve", "contract"])
-                    .await;
+                let ended = scene.pontoon.approved(&path).await;
                 ended.expect(0);
                 traffic.goes_on(NEW).await;
                 traffic.end(&scene, "users JOIN profiles USING (id)").await;
@@ -402,10 +399,7 @@ async fn the_view_answers_as_the_table_will() {
             "new3"
         );
         assert_eq!(differences(&scene).await, "0/0");
-        let ended = scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await;
+        let ended = scene.pontoon.approved(&path).await;
         ended.expect(0);
         for (statement, wanted) in [
             (
@@ -467,10 +461,7 @@ async fn what_cannot_be_emptied_is_not_deleted() {
         ] {
             assert_eq!(code(&scene.client, statement).await, wanted, "{statement}");
         }
-        let ended = scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await;
+        let ended = scene.pontoon.approved(&path).await;
         ended.expect(0);
         assert_eq!(
             scene
@@ -527,10 +518,7 @@ async fn a_delete_that_does_not_see_the_copy_leaves_none_behind() {
                 .await;
             assert_eq!(differences(&scene).await, "0/0", "{level}");
         }
-        let ended = scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await;
+        let ended = scene.pontoon.approved(&path).await;
         ended.expect(0);
         scene.clean().await;
         scene.end().await;
@@ -570,10 +558,7 @@ async fn what_counts_is_the_row_as_it_is_in_the_end() {
                 .await
                 .contains("SIGNED")
         );
-        let ended = scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await;
+        let ended = scene.pontoon.approved(&path).await;
         // The application's trigger reads the columns, as the preview says.
         ended.expect(0);
         scene.end().await;
@@ -627,10 +612,7 @@ async fn copies_follow_whatever_a_statement_does() {
                 assert_eq!(found, "0/0", "{version}, {with_foreign_key}: {statement}");
             }
         }
-        let ended = scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await;
+        let ended = scene.pontoon.approved(&path).await;
         ended.expect(0);
         scene.sql("DROP TRIGGER \"Keep\" ON users").await;
         scene.clean().await;
@@ -689,10 +671,7 @@ async fn a_table_that_is_emptied_midway() {
             .sql(&format!("TRUNCATE users CASCADE; {refill}"))
             .await;
         assert_eq!(differences(&scene).await, "0/0");
-        let ended = scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await;
+        let ended = scene.pontoon.approved(&path).await;
         ended.expect(0);
         assert_eq!(
             scene
@@ -743,11 +722,7 @@ async fn copies_that_are_wrong_are_found() {
                 assert!(told.contains(row), "{row}: {told}");
             }
             // Whoever starts again: nothing is mended, nothing goes on.
-            scene
-                .pontoon
-                .call(&["run", &path, "--approve", "contract"])
-                .await
-                .expect(7);
+            scene.pontoon.approved(&path).await.expect(7);
             assert_eq!(scene.status().await["state"], "failed", "{wrong}");
             scene.sql(&mend).await;
             scene.pontoon.call(&["run", &path]).await.expect(7);
@@ -790,11 +765,7 @@ async fn a_copying_trigger_that_was_off_voids_the_proof() {
                  ALTER TABLE users ENABLE ALWAYS TRIGGER \"{trigger}\""
             ))
             .await;
-        let ended = scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await
-            .expect(7);
+        let ended = scene.pontoon.approved(&path).await.expect(7);
         assert!(ended.stderr.contains("-4"), "{}", ended.stderr);
         // A replica role does not get past triggers that fire always.
         scene
@@ -846,10 +817,7 @@ async fn rights_go_along() {
                           REVOKE INSERT ON profiles FROM split_writer",
                     )
                     .await;
-                let ended = scene
-                    .pontoon
-                    .call(&["run", &path, "--approve", "contract"])
-                    .await;
+                let ended = scene.pontoon.approved(&path).await;
                 ended.expect(0);
                 scene
                     .sql("DELETE FROM profiles WHERE id > 30; ALTER SEQUENCE fresh RESTART 31")
@@ -948,10 +916,7 @@ async fn two_tables_of_one() {
                  UPDATE users SET id = 5, bio = 'five' WHERE id = -5; DELETE FROM users WHERE id = -6",
             )
             .await;
-        let ended = scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await;
+        let ended = scene.pontoon.approved(&path).await;
         ended.expect(0);
         assert_eq!(
             scene
@@ -1055,18 +1020,11 @@ async fn nobody_can_tell_when_an_old_version_wrote() {
         scene.pontoon.call(&["run", &path]).await.expect(5);
         tokio::time::sleep(Duration::from_millis(1_200)).await;
         let idle = scene.pontoon.plan(&plan("split", IDLE, SPLIT));
-        let ended = scene
-            .pontoon
-            .call(&["run", &idle, "--approve", "contract"])
-            .await
-            .expect(5);
+        let ended = scene.pontoon.approved(&idle).await.expect(5);
         let told = format!("{}{}", ended.stdout, ended.stderr);
         assert!(told.contains("known"), "{told}");
         let path = scene.pontoon.plan(&plan("split", "", SPLIT));
-        let ended = scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await;
+        let ended = scene.pontoon.approved(&path).await;
         ended.expect(0);
         scene.end().await;
     }

@@ -177,10 +177,7 @@ async fn of_a_published_table() {
         .await;
         let stop = Arc::new(AtomicBool::new(false));
         let writer = pair.write("exact", &stop).await;
-        pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await
-            .expect(0);
+        pontoon.approved(&path).await.expect(0);
         tokio::time::sleep(Duration::from_millis(300)).await;
         run(&pair.target, "ALTER TABLE items DROP COLUMN amount").await;
         tokio::time::sleep(Duration::from_millis(300)).await;

@@ -253,11 +253,7 @@ async fn with_before_triggers_that_change_the_row() {
             scene.text(rows).await,
             "New@X|new@x|7|7,User2|user2|9|9,ONE|one|1|1,TWO|two|3|2.5"
         );
-        scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await
-            .expect(0);
+        scene.pontoon.approved(&path).await.expect(0);
         let wrong = "SELECT count(*) FROM people WHERE email_normalized IS DISTINCT FROM lower(email) OR age_exact IS NULL";
         assert_eq!(scene.text(wrong).await, "0");
         scene.clean().await;
@@ -301,11 +297,7 @@ async fn rewritten(version: u32, rewrite: &str, restarts: bool) {
     assert_eq!(restarted, restarts, "{rewrite}");
     let wrong = "SELECT count(*) FROM items WHERE amount_exact IS DISTINCT FROM amount::numeric";
     assert_eq!(scene.text(wrong).await, "0", "{rewrite}");
-    scene
-        .pontoon
-        .call(&["run", &path, "--approve", "contract"])
-        .await
-        .expect(0);
+    scene.pontoon.approved(&path).await.expect(0);
     assert_eq!(
         scene
             .text("SELECT count(*) FROM items WHERE amount_exact IS DISTINCT FROM id * 3")
@@ -396,10 +388,7 @@ async fn partition_attached_midway() {
 
         // Behind the backfill, before contract.
         scene.sql(&attach("events_3", 30_000)).await;
-        let ended = scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await;
+        let ended = scene.pontoon.approved(&path).await;
         if ended.code != Some(0) {
             // Refused until the rows are mended, and never contracted over them.
             ended.expect(7);
@@ -411,11 +400,7 @@ async fn partition_attached_midway() {
             );
             scene.sql("UPDATE events SET note = note").await;
             scene.pontoon.call(&["verify"]).await.expect(0);
-            scene
-                .pontoon
-                .call(&["run", &path, "--approve", "contract"])
-                .await
-                .expect(0);
+            scene.pontoon.approved(&path).await.expect(0);
         }
         let wrong = "SELECT count(*) FROM events WHERE shout IS DISTINCT FROM upper(note) OR (id < 90000 AND amount_exact IS DISTINCT FROM id * 3)";
         assert_eq!(scene.text(wrong).await, "0");

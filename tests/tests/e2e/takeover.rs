@@ -60,11 +60,7 @@ async fn in_the_backfill(pontoon: &Pontoon, path: &str, more: &[&str]) -> Runnin
 /// How many rows the rest of a run changes, at most: all but those that were
 /// committed, plus what traffic and one batch for each worker account for.
 async fn finishes(scene: &Scene, path: &str, committed: i64) {
-    scene
-        .pontoon
-        .call(&["run", path, "--approve", "contract"])
-        .await
-        .expect(0);
+    scene.pontoon.approved(path).await.expect(0);
     let all = rows_committed(&scene.client).await;
     let rows = i64::try_from(ROWS).expect("fits");
     assert_eq!(all, rows, "{committed} rows were committed, {all} in all");
@@ -433,10 +429,7 @@ async fn a_database_that_is_restarted_in_the_backfill() {
         app.join_new_version();
         tokio::time::sleep(Duration::from_millis(200)).await;
         app.retire_old_version().await;
-        pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await
-            .expect(0);
+        pontoon.approved(&path).await.expect(0);
         let report = app.stop().await;
         assert!(report.is_clean(), "{report}");
         let client = pontoon_sandbox::connect(&url).await.expect("a connection");

@@ -230,10 +230,7 @@ async fn a_key_and_all_that_refers_to_it() {
         let path = scene.pontoon.plan(&widening());
         scene.pontoon.call(&["run", &path]).await.expect(5);
         tokio::time::sleep(Duration::from_millis(300)).await;
-        let ended = scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await;
+        let ended = scene.pontoon.approved(&path).await;
         assert_eq!(ended.code, Some(0), "{}\n{}", ended.stdout, ended.stderr);
         tokio::time::sleep(Duration::from_millis(300)).await;
         let kept = traffic.end().await;
@@ -302,10 +299,7 @@ async fn without_a_quiet_moment() {
         let stop = Arc::new(AtomicBool::new(false));
         let busy = busy(&scene, &stop).await;
         let traffic = Traffic::start(&scene).await;
-        let ended = scene
-            .pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await;
+        let ended = scene.pontoon.approved(&path).await;
         assert_eq!(ended.code, Some(0), "{}\n{}", ended.stdout, ended.stderr);
         let kept = traffic.end().await;
         holds(&scene.client, &kept).await;

@@ -170,10 +170,7 @@ async fn any_of_them_may_die() {
         let rows = app.check(&scene.client, Shape::Both).await.expect("rows");
         assert!(rows.is_clean(), "{rows}");
         app.retire_old_version().await;
-        pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await
-            .expect(0);
+        pontoon.approved(&path).await.expect(0);
         let report = app.stop().await;
         assert!(report.is_clean(), "{report}");
         let rows = report.oracle.check(&scene.client, Shape::New).await;
@@ -235,10 +232,7 @@ async fn whoever_sleeps_too_long_loses_its_ranges() {
         ends(sleeper, 0).await;
         let rows = i64::try_from(ROWS).expect("fits");
         assert_eq!(rows_committed(&scene.client).await, rows, "no row twice");
-        pontoon
-            .call(&["run", &path, "--approve", "contract"])
-            .await
-            .expect(0);
+        pontoon.approved(&path).await.expect(0);
         scene.clean().await;
         scene.end().await;
     }
@@ -322,10 +316,7 @@ async fn a_run_that_wants_no_help() {
         format!("{}{}", unneeded.stdout, unneeded.stderr).contains("needs no help"),
         "{unneeded:?}"
     );
-    pontoon
-        .call(&["run", &path, "--approve", "contract"])
-        .await
-        .expect(0);
+    pontoon.approved(&path).await.expect(0);
     let finished = pontoon.call(&["work", "shared"]).await.expect(4);
     assert!(
         finished.stderr.contains("nothing to work on"),

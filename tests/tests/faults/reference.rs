@@ -51,8 +51,7 @@ impl Reference {
         .into();
         let (to_gate, steps) = sitting(stage.pontoon.spawn(&["run", &stage.path]), 5).await;
         forward.extend(boundaries("step", &steps));
-        let arguments = ["run", &stage.path, "--approve", "contract"];
-        let (to_end, steps) = sitting(stage.pontoon.spawn(&arguments), 0).await;
+        let (to_end, steps) = sitting(stage.pontoon.spawn_approved(&stage.path), 0).await;
         forward.extend(boundaries("step", &steps));
         let after = CatalogDump::take(&client, &options).await.expect("a dump");
         let rows = rows_committed(&client).await;

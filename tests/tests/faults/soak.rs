@@ -254,10 +254,7 @@ async fn long(lane: Arc<Lane>, until: Instant, seconds: u64, seed: u64) -> Value
     app.join_new_version();
     tokio::time::sleep(Duration::from_secs(1)).await;
     app.retire_old_version().await;
-    pontoon
-        .call(&["run", &path, "--approve", "contract"])
-        .await
-        .expect(0);
+    pontoon.approved(&path).await.expect(0);
     let report = app.stop().await;
     assert_eq!(report.live.findings, 0, "{report}");
     assert!(
