@@ -2,11 +2,12 @@
 //! whom, and who never does.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
+use super::clients::{Clients, Stop};
 use super::scene::{Scene, code, plan, run, wait_until};
 
 /// Rows whose new value takes its time: a batch lasts as long as it may.
@@ -122,19 +123,17 @@ async fn deadlock_lock_two_tables() {
              INSERT INTO items SELECT g, g FROM generate_series(1, 100) g; ANALYZE",
         )
         .await;
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut clients = Vec::new();
+        let mut clients = Clients::new();
         for number in 0..4_usize {
             let client = scene.database.client().await.expect("a connection");
-            let stop = Arc::clone(&stop);
-            clients.push(tokio::spawn(async move {
+            clients.spawn(|stop| async move {
                 let tables = if number % 2 == 0 {
                     ["parents", "items"]
                 } else {
                     ["items", "parents"]
                 };
                 let mut done = 0_u32;
-                while !stop.load(Ordering::SeqCst) {
+                while !stop.is_told() {
                     // Each client has rows of its own: only tables are contended.
                     let id = number + 1;
                     for sql in [
@@ -151,7 +150,7 @@ async fn deadlock_lock_two_tables() {
                     done += 1;
                 }
                 done
-            }));
+            });
         }
         for no in 1..=4 {
             let operations = format!(
@@ -165,11 +164,8 @@ async fn deadlock_lock_two_tables() {
                 .completed(&plan(&format!("off_{no}"), "", &operations))
                 .await;
         }
-        stop.store(true, Ordering::SeqCst);
-        let mut transactions = 0;
-        for client in clients {
-            transactions += client.await.expect("no statement fails");
-        }
+        let done = clients.stop("no statement fails").await;
+        let transactions: u32 = done.into_iter().sum();
         eprintln!("{transactions} transactions");
         scene.end().await;
     }
@@ -219,9 +215,9 @@ async fn deadlock_unique_wait() {
 }
 
 /// One client of the contended application: five rows in order, again and again.
-async fn ordered(client: Client, stop: Arc<AtomicBool>, count: Arc<AtomicU64>, number: u64) {
+async fn ordered(client: Client, stop: Stop, count: Arc<AtomicU64>, number: u64) {
     let mut at = number * 37;
-    while !stop.load(Ordering::SeqCst) {
+    while !stop.is_told() {
         at = (at * 6_364_136_223 + 1_442_695) % 2_000;
         let ids: Vec<String> = (0..5)
             .map(|k| ((at + k * 13) % 2_000 + 1).to_string())
@@ -253,19 +249,12 @@ async fn contended_rows() {
              INSERT INTO items SELECT g, g FROM generate_series(1, 2000) g; ANALYZE items",
         )
         .await;
-        let (stop, count) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicU64::new(0)),
-        );
-        let mut clients = Vec::new();
+        let count = Arc::new(AtomicU64::new(0));
+        let mut clients = Clients::new();
         for number in 0..20 {
             let client = scene.database.client().await.expect("a connection");
-            clients.push(tokio::spawn(ordered(
-                client,
-                Arc::clone(&stop),
-                Arc::clone(&count),
-                number,
-            )));
+            let count = Arc::clone(&count);
+            clients.spawn(|stop| ordered(client, stop, count, number));
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
         let mut best: f64 = 0.0;
@@ -288,10 +277,7 @@ async fn contended_rows() {
                 break;
             }
         }
-        stop.store(true, Ordering::SeqCst);
-        for client in clients {
-            client.await.expect("no statement fails");
-        }
+        clients.stop("no statement fails").await;
         assert!(
             best >= 0.6,
             "{best:.2} of the application's throughput is left"

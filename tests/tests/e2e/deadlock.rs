@@ -2,15 +2,15 @@
 //! become a deadlock's victim.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
+use super::clients::{Clients, Stop};
 use super::scene::{Scene, code, plan, run};
 
 const ROWS: i64 = 30_000;
@@ -22,7 +22,6 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// What the application's clients share.
 #[derive(Default)]
 struct Application {
-    stop: AtomicBool,
     /// The lowest row that no batch has reached; 0 while none is on its way.
     frontier: AtomicI64,
     committed: AtomicU64,
@@ -35,9 +34,9 @@ struct Application {
 
 /// Locks some rows near the batches, from the last to the first, with a pause
 /// in which a batch can take what is still missing.
-async fn work(client: Client, shared: Arc<Application>, seed: u64) {
+async fn work(client: Client, stop: Stop, shared: Arc<Application>, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
-    while !shared.stop.load(Ordering::SeqCst) {
+    while !stop.is_told() {
         let frontier = shared.frontier.load(Ordering::SeqCst);
         if frontier == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -98,8 +97,8 @@ async fn work(client: Client, shared: Arc<Application>, seed: u64) {
 }
 
 /// Looks where the batches are, and whether a client waits for one.
-async fn follow(client: Client, shared: Arc<Application>) {
-    while !shared.stop.load(Ordering::SeqCst) {
+async fn follow(client: Client, stop: Stop, shared: Arc<Application>) {
+    while !stop.is_told() {
         // No column yet, no trigger yet, nothing left to fill: nobody to meet.
         let row = client
             .query_opt(
@@ -134,7 +133,7 @@ async fn follow(client: Client, shared: Arc<Application>) {
 struct Opposite {
     scene: Scene,
     shared: Arc<Application>,
-    clients: Vec<JoinHandle<()>>,
+    clients: Clients<()>,
 }
 
 impl Opposite {
@@ -150,11 +149,12 @@ impl Opposite {
         )
         .await;
         let shared = Arc::new(Application::default());
-        let mut clients = Vec::new();
+        let mut clients = Clients::new();
         for seed in 0..CLIENTS {
             let client = scene.database.client().await.expect("a connection");
             client.batch_execute(session).await.expect("a session");
-            clients.push(tokio::spawn(work(client, Arc::clone(&shared), seed)));
+            let shared = Arc::clone(&shared);
+            clients.spawn(|stop| work(client, stop, shared, seed));
         }
         Self {
             scene,
@@ -166,8 +166,8 @@ impl Opposite {
     /// Lets the clients follow the batches of a run.
     async fn follow(&mut self) {
         let client = self.scene.database.client().await.expect("a connection");
-        self.clients
-            .push(tokio::spawn(follow(client, Arc::clone(&self.shared))));
+        let shared = Arc::clone(&self.shared);
+        self.clients.spawn(|stop| follow(client, stop, shared));
     }
 
     fn waits_seen(&self) -> u64 {
@@ -221,10 +221,7 @@ impl Opposite {
     /// Ends the clients, compares each row with what they have added to it,
     /// and gives the errors that they got.
     async fn end(self) -> BTreeMap<String, u64> {
-        self.shared.stop.store(true, Ordering::SeqCst);
-        for client in self.clients {
-            client.await.expect("the client lives");
-        }
+        self.clients.stop("the client lives").await;
         let added = self.shared.added.lock().expect("all have ended").clone();
         let rows = self
             .scene

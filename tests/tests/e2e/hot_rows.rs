@@ -2,13 +2,13 @@
 //! pace, no row is left behind, and the run ends.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use pontoon_sandbox::app::{ProbeOptions, ProbeTarget, StallProbe};
-use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
+use super::clients::{Clients, Stop};
 use super::scene::{Scene, plan, run};
 
 const ROWS: i64 = 20_000;
@@ -26,34 +26,22 @@ const TOLERANCE: Duration = Duration::from_millis(100);
 
 /// Clients that add to hot rows without a pause.
 struct Heat {
-    stop: Arc<AtomicBool>,
     /// What has been added to each hot row.
     added: Arc<[AtomicI64; HOT.len()]>,
-    clients: Vec<JoinHandle<()>>,
+    clients: Clients<()>,
 }
 
 impl Heat {
     /// `hot` says how many of the hot rows are wanted.
     async fn start(scene: &Scene, hot: usize, statement: &str, held: Duration) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
         let added: Arc<[AtomicI64; HOT.len()]> = Arc::default();
-        let mut clients = Vec::new();
+        let mut clients = Clients::new();
         for number in 0..CLIENTS {
             let client = scene.database.client().await.expect("a connection");
-            let work = add(
-                client,
-                statement.to_owned(),
-                (number, hot, held),
-                Arc::clone(&stop),
-                Arc::clone(&added),
-            );
-            clients.push(tokio::spawn(work));
+            let (statement, added) = (statement.to_owned(), Arc::clone(&added));
+            clients.spawn(|stop| add(client, statement, (number, hot, held), stop, added));
         }
-        Self {
-            stop,
-            added,
-            clients,
-        }
+        Self { added, clients }
     }
 
     fn count(&self) -> i64 {
@@ -69,10 +57,7 @@ impl Heat {
     }
 
     async fn stop(self) {
-        self.stop.store(true, Ordering::SeqCst);
-        for client in self.clients {
-            client.await.expect("no statement fails");
-        }
+        self.clients.stop("no statement fails").await;
     }
 }
 
@@ -80,12 +65,12 @@ async fn add(
     client: Client,
     statement: String,
     (number, hot, held): (usize, usize, Duration),
-    stop: Arc<AtomicBool>,
+    stop: Stop,
     added: Arc<[AtomicI64; HOT.len()]>,
 ) {
     let statement = client.prepare(&statement).await.expect("a statement");
     let mut at = number;
-    while !stop.load(Ordering::SeqCst) {
+    while !stop.is_told() {
         at = (at * 5 + 3) % 7_919;
         let which = at % hot;
         if !held.is_zero() {

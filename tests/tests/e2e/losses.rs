@@ -2,9 +2,7 @@
 //! strip a value stops, unless the plan gives that up; and the application,
 //! which writes meanwhile, never pays for it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
+use super::clients::Clients;
 use super::scene::{Scene, plan, run, text};
 
 const ITEMS: &str = "
@@ -20,19 +18,14 @@ const NOT_FOUND: &str = "amount of type numeric(12,4) is not found again in nume
 const SECRET: &str = "77.7777";
 
 /// An application that writes all the time and must never see an error.
-struct Traffic {
-    stop: Arc<AtomicBool>,
-    task: tokio::task::JoinHandle<u32>,
-}
+struct Traffic(Clients<u32>);
 
 impl Traffic {
     async fn start(scene: &Scene) -> Self {
         let client = scene.database.client().await.expect("a connection");
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let task = tokio::spawn(async move {
+        Self(Clients::one(|stop| async move {
             let mut writes = 0;
-            while !stopped.load(Ordering::Relaxed) {
+            while !stop.is_told() {
                 let id = 100 + writes % 900;
                 run(
                     &client,
@@ -47,13 +40,12 @@ impl Traffic {
                 tokio::time::sleep(std::time::Duration::from_millis(3)).await;
             }
             writes
-        });
-        Self { stop, task }
+        }))
     }
 
     async fn end(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        let writes = self.task.await.expect("the application saw no error");
+        let ended = self.0.stop("the application saw no error").await;
+        let writes: u32 = ended.into_iter().sum();
         assert!(writes > 0, "the application wrote");
     }
 }

@@ -5,6 +5,7 @@
 #![expect(clippy::print_stderr, reason = "a matrix says which cases it has run")]
 
 mod bad_input;
+mod clients;
 mod conditions;
 mod connections;
 mod contention;

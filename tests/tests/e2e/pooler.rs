@@ -2,7 +2,7 @@
 //! of its own, and that by the direct address.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::sys::signal::Signal;
 use pontoon_sandbox::app::{App, models};
@@ -10,6 +10,7 @@ use pontoon_sandbox::{Pooler, Server, ServerSpec};
 use pontoon_tests::{Pontoon, artifacts};
 use tokio_postgres::Client;
 
+use super::clients::Clients;
 use super::scene::{journey, plan, run, text, traffic, wait_until};
 
 const ROWS: u64 = 3_000;
@@ -163,59 +164,49 @@ async fn what_cannot_be_pooled_goes_around() {
 /// An application on the same few connections as Pontoon: what goes wrong in
 /// its statements.
 struct Neighbours {
-    stop: Arc<AtomicBool>,
     statements: Arc<AtomicU64>,
-    tasks: Vec<tokio::task::JoinHandle<Vec<String>>>,
+    clients: Clients<Vec<String>>,
 }
 
 impl Neighbours {
     fn start(url: &str) -> Self {
-        let (stop, statements) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicU64::new(0)),
-        );
-        let tasks = (0..4)
-            .map(|number: u64| {
-                let (url, stop, statements) = (url.to_owned(), stop.clone(), statements.clone());
-                tokio::spawn(async move {
-                    let mut errors = Vec::new();
-                    let client = pontoon_sandbox::connect(&url).await.expect("a connection");
-                    let mut turn = number;
-                    while !stop.load(Ordering::Relaxed) {
-                        turn += 1;
-                        // Short and long ones, and locks that our steps wait for.
-                        let sql = match turn % 4 {
-                            0 => "SELECT pg_sleep(0.15)".to_owned(),
-                            1 => format!(
-                                "BEGIN; UPDATE items SET note = 'n' WHERE id = {}; SELECT pg_sleep(0.1); COMMIT",
-                                turn % 900
-                            ),
-                            2 => "SELECT pg_sleep(0.005)".to_owned(),
-                            _ => "SELECT count(*) FROM items".to_owned(),
-                        };
-                        if let Err(error) = client.batch_execute(&sql).await {
-                            errors.push(format!("{error:?}"));
-                        }
-                        statements.fetch_add(1, Ordering::Relaxed);
+        let statements = Arc::new(AtomicU64::new(0));
+        let mut clients = Clients::new();
+        for number in 0..4_u64 {
+            let (url, statements) = (url.to_owned(), statements.clone());
+            clients.spawn(|stop| async move {
+                let mut errors = Vec::new();
+                let client = pontoon_sandbox::connect(&url).await.expect("a connection");
+                let mut turn = number;
+                while !stop.is_told() {
+                    turn += 1;
+                    // Short and long ones, and locks that our steps wait for.
+                    let sql = match turn % 4 {
+                        0 => "SELECT pg_sleep(0.15)".to_owned(),
+                        1 => format!(
+                            "BEGIN; UPDATE items SET note = 'n' WHERE id = {}; SELECT pg_sleep(0.1); COMMIT",
+                            turn % 900
+                        ),
+                        2 => "SELECT pg_sleep(0.005)".to_owned(),
+                        _ => "SELECT count(*) FROM items".to_owned(),
+                    };
+                    if let Err(error) = client.batch_execute(&sql).await {
+                        errors.push(format!("{error:?}"));
                     }
-                    errors
-                })
-            })
-            .collect();
+                    statements.fetch_add(1, Ordering::Relaxed);
+                }
+                errors
+            });
+        }
         Self {
-            stop,
             statements,
-            tasks,
+            clients,
         }
     }
 
     /// Ends them; the errors that they met.
     async fn end(self) -> (u64, Vec<String>) {
-        self.stop.store(true, Ordering::Relaxed);
-        let mut errors = Vec::new();
-        for task in self.tasks {
-            errors.extend(task.await.expect("a neighbour"));
-        }
+        let errors = self.clients.stop("a neighbour").await.concat();
         (self.statements.load(Ordering::Relaxed), errors)
     }
 }

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
+use super::clients::Clients;
 use super::scene::{Scene, code, plan, text, wait_until};
 
 const RENAME: &str = "- rename_table: {table: orders, to: purchases}";
@@ -38,26 +38,24 @@ type Rows = BTreeMap<i64, i64>;
 /// Clients that write one table through two names in turn. A name that is not
 /// there yet, or not any more, is left alone; any other error is one.
 struct Traffic {
-    stop: Arc<AtomicBool>,
     /// Writes through the old and the new name.
     through: Arc<[AtomicU64; 2]>,
-    clients: Vec<JoinHandle<Rows>>,
+    clients: Clients<Rows>,
 }
 
 const NAMES: [&str; 2] = ["orders", "purchases"];
 
 impl Traffic {
     async fn start(scene: &Scene, clients: i64) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
         let through = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
-        let mut running = Vec::new();
+        let mut running = Clients::new();
         for no in 0..clients {
             let client = scene.database.client().await.expect("a client");
-            let (stop, through) = (stop.clone(), through.clone());
-            running.push(tokio::spawn(async move {
+            let through = through.clone();
+            running.spawn(|stop| async move {
                 let mut rows = Rows::new();
                 let mut turn = no;
-                while !stop.load(Ordering::Relaxed) {
+                while !stop.is_told() {
                     turn += 1;
                     let place = usize::from(turn % 2 == 0);
                     match write(&client, NAMES[place], no, turn, &mut rows).await {
@@ -71,10 +69,9 @@ impl Traffic {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
                 rows
-            }));
+            });
         }
         Self {
-            stop,
             through,
             clients: running,
         }
@@ -91,11 +88,8 @@ impl Traffic {
 
     /// Ends it and compares every row.
     async fn end(self, scene: &Scene, name: &str) {
-        self.stop.store(true, Ordering::Relaxed);
-        let mut wanted = Rows::new();
-        for client in self.clients {
-            wanted.extend(client.await.expect("no client failed"));
-        }
+        let rows = self.clients.stop("no client failed").await;
+        let wanted: Rows = rows.into_iter().flatten().collect();
         assert!(wanted.len() > 20, "{} rows", wanted.len());
         let wanted: Vec<String> = wanted.iter().map(|(id, a)| format!("{id}:{a}")).collect();
         let found = text(
@@ -207,28 +201,23 @@ async fn the_cutover_takes_the_view_before_the_table() {
         scene.pontoon.call(&["run", &path]).await.expect(5);
         // Through the view, and holding the table for a while, so that the
         // cutover has to queue and others come after it.
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut readers = Vec::new();
+        let mut readers = Clients::new();
         for _ in 0..8 {
             let client = scene.database.client().await.expect("a client");
-            let stop = stop.clone();
-            readers.push(tokio::spawn(async move {
-                while !stop.load(Ordering::Relaxed) {
+            readers.spawn(|stop| async move {
+                while !stop.is_told() {
                     client
                         .batch_execute("SELECT pg_sleep(0.02) FROM purchases")
                         .await
                         .expect("the view or the table can be read");
                 }
-            }));
+            });
         }
         let ended = tokio::time::timeout(Duration::from_secs(90), scene.pontoon.approved(&path))
             .await
             .expect("the cutover finds its way");
         ended.expect(0);
-        stop.store(true, Ordering::Relaxed);
-        for reader in readers {
-            reader.await.expect("no reader failed");
-        }
+        readers.stop("no reader failed").await;
         let status = scene.status().await;
         let steps = status["steps"].as_array().expect("the steps");
         let cutover = steps.last().expect("a last step");

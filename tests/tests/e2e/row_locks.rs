@@ -2,11 +2,12 @@
 //! again and again: batches go around them and come back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pontoon_sandbox::app::{ProbeOptions, ProbeTarget, StallProbe};
 
+use super::clients::Clients;
 use super::scene::{Scene, plan, run, wait_until};
 
 const ROWS: i64 = 6_000;
@@ -130,14 +131,13 @@ async fn held_for_seconds() {
 async fn locked_again_and_again() {
     for version in super::versions() {
         let scene = scene(version).await;
-        let stop = Arc::new(AtomicBool::new(false));
         let locked = Arc::new(AtomicU64::new(0));
-        let mut clients = Vec::new();
+        let mut clients = Clients::new();
         for _ in 0..6 {
             let client = scene.database.client().await.expect("a connection");
-            let (stop, locked) = (Arc::clone(&stop), Arc::clone(&locked));
-            clients.push(tokio::spawn(async move {
-                while !stop.load(Ordering::SeqCst) {
+            let locked = Arc::clone(&locked);
+            clients.spawn(|stop| async move {
+                while !stop.is_told() {
                     run(
                         &client,
                         "BEGIN; SELECT FROM items WHERE id IN (1, 3000) ORDER BY id FOR UPDATE",
@@ -147,7 +147,7 @@ async fn locked_again_and_again() {
                     run(&client, "COMMIT").await;
                     locked.fetch_add(1, Ordering::SeqCst);
                 }
-            }));
+            });
         }
         for cursor in ["pages", "key"] {
             let (keys, operations) = operations(cursor);
@@ -163,10 +163,7 @@ async fn locked_again_and_again() {
             assert_eq!(scene.text(wrong).await, "0");
             scene.pontoon.call(&["rollback", "--yes"]).await.expect(0);
         }
-        stop.store(true, Ordering::SeqCst);
-        for client in clients {
-            client.await.expect("no statement fails");
-        }
+        clients.stop("no statement fails").await;
         scene.end().await;
     }
 }

@@ -2,7 +2,7 @@
 //! from its start to its end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -12,6 +12,8 @@ use pontoon_sandbox::dump::{CatalogDump, DumpOptions, pg_dump};
 use pontoon_tests::{Finished, Pontoon, Running, artifacts, wait_for_silence};
 use serde_json::Value;
 use tokio_postgres::{Client, SimpleQueryMessage};
+
+use super::clients::Clients;
 
 /// How long a test waits for something to become true.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -285,9 +287,8 @@ pub(crate) async fn journey(
 
 /// Sessions that write all the time.
 pub(crate) struct Writers {
-    stop: Arc<AtomicBool>,
     written: Arc<AtomicU64>,
-    all: Vec<tokio::task::JoinHandle<()>>,
+    all: Clients<()>,
 }
 
 impl Writers {
@@ -300,16 +301,15 @@ impl Writers {
         allowed: fn(u64, &str) -> bool,
     ) -> Self {
         let mut writers = Self {
-            stop: Arc::default(),
             written: Arc::default(),
-            all: Vec::new(),
+            all: Clients::new(),
         };
         for no in 0..count {
             let client = scene.database.client().await.expect("a client");
-            let (stop, written) = (writers.stop.clone(), writers.written.clone());
-            writers.all.push(tokio::spawn(async move {
+            let written = writers.written.clone();
+            writers.all.spawn(|stop| async move {
                 let mut turn = no;
-                while !stop.load(Ordering::Relaxed) {
+                while !stop.is_told() {
                     turn += count;
                     let text = write(turn);
                     match client.batch_execute(&text).await {
@@ -323,7 +323,7 @@ impl Writers {
                     }
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
-            }));
+            });
         }
         writers
     }
@@ -337,9 +337,6 @@ impl Writers {
 
     /// Ends them; none may have failed.
     pub(crate) async fn stop(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        for writer in self.all {
-            writer.await.expect("no writer failed");
-        }
+        self.all.stop("no writer failed").await;
     }
 }

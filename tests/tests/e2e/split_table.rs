@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use pontoon_tests::wait_for_silence;
-use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
+use super::clients::Clients;
 use super::scene::{Scene, code, plan, run, text, wait_until};
 
 const SPLIT: &str = "- split_table: {table: users, into: profiles, columns: [bio, avatar, visits]}";
@@ -69,31 +69,29 @@ const NEW: u64 = 2;
 /// Clients of old and new versions, each with rows of its own, and one that
 /// all count in.
 struct Traffic {
-    stop: Arc<AtomicBool>,
     /// Which versions run.
     versions: Arc<AtomicU64>,
     /// Writes of old and new versions.
     writes: Arc<[AtomicU64; 2]>,
     /// What the shared row must have come to.
     counted: Arc<AtomicI64>,
-    clients: Vec<JoinHandle<Rows>>,
+    clients: Clients<Rows>,
 }
 
 impl Traffic {
     async fn start(scene: &Scene, clients: i64) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
         let versions = Arc::new(AtomicU64::new(OLD));
         let writes = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
         let counted = Arc::new(AtomicI64::new(0));
-        let mut running = Vec::new();
+        let mut running = Clients::new();
         for no in 1..=clients {
             let mut client = scene.database.client().await.expect("a client");
-            let (stop, versions) = (stop.clone(), versions.clone());
+            let versions = versions.clone();
             let (writes, counted) = (writes.clone(), counted.clone());
-            running.push(tokio::spawn(async move {
+            running.spawn(|stop| async move {
                 let mut rows = Rows::new();
                 let mut turn = 0;
-                while !stop.load(Ordering::Relaxed) {
+                while !stop.is_told() {
                     turn += 1;
                     let version = match versions.load(Ordering::Relaxed) {
                         OLD => OLD,
@@ -108,10 +106,9 @@ impl Traffic {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
                 rows
-            }));
+            });
         }
         Self {
-            stop,
             versions,
             writes,
             counted,
@@ -135,13 +132,11 @@ impl Traffic {
 
     /// Ends it, and compares every row with what this query gives.
     async fn end(self, scene: &Scene, from: &str) {
-        self.stop.store(true, Ordering::Relaxed);
+        let rows = self.clients.stop("no client failed").await;
         let mut wanted = Vec::new();
-        for client in self.clients {
-            for (id, (email, bio, avatar)) in client.await.expect("no client failed") {
-                let or = |value: Option<String>| value.unwrap_or_else(|| "∅".to_owned());
-                wanted.push(format!("{id}:{email}:{}:{}", or(bio), or(avatar)));
-            }
+        for (id, (email, bio, avatar)) in rows.into_iter().flatten() {
+            let or = |value: Option<String>| value.unwrap_or_else(|| "∅".to_owned());
+            wanted.push(format!("{id}:{email}:{}:{}", or(bio), or(avatar)));
         }
         assert!(wanted.len() > 20, "{} rows", wanted.len());
         let found = scene

@@ -3,14 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pontoon_sandbox::{Server, ServerSpec};
 use pontoon_tests::{Pontoon, artifacts};
-use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
+use super::clients::Clients;
 use super::scene::{plan, run, text, wait_until};
 
 const TABLE: &str =
@@ -71,12 +70,12 @@ impl Pair {
 
     /// Begins to insert, change and delete rows at the publisher, through this
     /// column.
-    async fn write(&self, column: &'static str, stop: &Arc<AtomicBool>) -> JoinHandle<()> {
+    async fn write(&self, column: &'static str) -> Clients<()> {
         let client = self.publisher.client("shop").await.expect("a connection");
-        let (books, stop) = (Arc::clone(&self.books), Arc::clone(stop));
-        tokio::spawn(async move {
+        let books = Arc::clone(&self.books);
+        Clients::one(|stop| async move {
             let mut no = 0;
-            while !stop.load(Ordering::SeqCst) {
+            while !stop.is_told() {
                 no += 1;
                 let mut books = books.lock().await;
                 let next = books.last_key_value().map_or(1, |(id, _)| id + 1);
@@ -141,8 +140,7 @@ async fn of_a_published_table() {
     for version in super::versions() {
         let pair = Pair::new(version).await;
         let pontoon = Pontoon::new(pair.publisher.url("shop"));
-        let stop = Arc::new(AtomicBool::new(false));
-        let writer = pair.write("amount", &stop).await;
+        let writer = pair.write("amount").await;
 
         let path = pontoon.plan(&plan("published", "", RETYPE));
         let refused = pontoon.call(&["run", &path]).await.expect(4);
@@ -164,8 +162,7 @@ async fn of_a_published_table() {
         })
         .await;
         run(&pair.target, "ALTER TABLE items ADD COLUMN exact numeric").await;
-        stop.store(true, Ordering::SeqCst);
-        writer.await.expect("no statement fails");
+        writer.stop("no statement fails").await;
         pair.agrees("amount").await;
         pair.agrees("exact").await;
         let errors = pair.errors();
@@ -175,14 +172,12 @@ async fn of_a_published_table() {
             "ALTER TABLE items ALTER COLUMN amount DROP NOT NULL",
         )
         .await;
-        let stop = Arc::new(AtomicBool::new(false));
-        let writer = pair.write("exact", &stop).await;
+        let writer = pair.write("exact").await;
         pontoon.approved(&path).await.expect(0);
         tokio::time::sleep(Duration::from_millis(300)).await;
         run(&pair.target, "ALTER TABLE items DROP COLUMN amount").await;
         tokio::time::sleep(Duration::from_millis(300)).await;
-        stop.store(true, Ordering::SeqCst);
-        writer.await.expect("no statement fails");
+        writer.stop("no statement fails").await;
         pair.agrees("exact").await;
         assert_eq!(pair.errors(), errors, "the worker never stopped again");
         assert_eq!(artifacts(&pair.source).await, Vec::<String>::new());
@@ -198,8 +193,7 @@ async fn a_table_that_subscribes() {
     for version in super::versions() {
         let pair = Pair::new(version).await;
         let pontoon = Pontoon::new(pair.subscriber.url("shop"));
-        let stop = Arc::new(AtomicBool::new(false));
-        let writer = pair.write("amount", &stop).await;
+        let writer = pair.write("amount").await;
         let path = pontoon.plan(&plan(
             "subscribed",
             "limits: {max_batch_rows: 100}\nbackfill: {workers: 2}",
@@ -212,8 +206,7 @@ async fn a_table_that_subscribes() {
         })
         .await;
         pontoon.call(&["verify"]).await.expect(0);
-        stop.store(true, Ordering::SeqCst);
-        writer.await.expect("no statement fails");
+        writer.stop("no statement fails").await;
         pair.agrees("amount").await;
         pair.agrees("exact").await;
         assert_eq!(pair.errors(), 0, "the worker never stopped");

@@ -1,7 +1,7 @@
 //! Signals hold a run back, say so everywhere, and let go by themselves.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use super::clients::Clients;
 use super::scene::{Scene, plan, run, text, wait_until};
 
 const ITEMS: &str = "
@@ -350,8 +351,7 @@ async fn batches_yield_to_the_application() {
             let status = pontoon.call(&["status", "--output", "json"]).await;
             status.expect(0).json()["runs"][0]["yielding"].clone()
         };
-        let stop = Arc::new(AtomicBool::new(false));
-        let application = tokio::spawn(work(&server, Arc::clone(&stop)).await);
+        let application = work(&server).await;
         let keys = "backfill: {nice_ratio: 100}";
         let path = pontoon.plan(&plan("gently", keys, RETYPE));
         let mut running = pontoon.spawn(&["run", &path]);
@@ -373,36 +373,33 @@ async fn batches_yield_to_the_application() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let so_far = changed().await;
         assert!(so_far < 60000, "{so_far}");
-        stop.store(true, Ordering::Relaxed);
-        application.await.expect("no panic");
+        application.stop("no panic").await;
         running.event("full_speed").await.expect("nobody is left");
         running.wait().await.0.expect(5);
         assert_eq!(status().await, Value::Null);
         pontoon.call(&["rollback", "--yes"]).await.expect(0);
 
-        let stop = Arc::new(AtomicBool::new(false));
-        let application = tokio::spawn(work(&server, Arc::clone(&stop)).await);
+        let application = work(&server).await;
         let mut running = pontoon.spawn(&["run", &path]);
         running.event("yielding").await.expect("it yields");
         pontoon.call(&["set", "nice-ratio", "0"]).await.expect(0);
         running.event("full_speed").await.expect("it is told");
         running.wait().await.0.expect(5);
-        stop.store(true, Ordering::Relaxed);
-        application.await.expect("no panic");
+        application.stop("no panic").await;
         drop(client);
         server.stop(StopMode::Fast).await.expect("it stops");
     }
 }
 
 /// An application that writes a row again and again.
-async fn work(server: &Server, stop: Arc<AtomicBool>) -> impl Future<Output = ()> + use<> {
+async fn work(server: &Server) -> Clients<()> {
     let client = server.client("shop").await.expect("a connection");
-    async move {
-        while !stop.load(Ordering::Relaxed) {
+    Clients::one(|stop| async move {
+        while !stop.is_told() {
             run(&client, "UPDATE items SET note = 'w' WHERE id = 1").await;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-    }
+    })
 }
 
 /// The configuration's ceilings and environments say what holds in the end.

@@ -2,13 +2,11 @@
 //! every kind, under traffic. Each replaced column is among its table's last
 //! ones, so that PostgreSQL's own ALTER … TYPE leaves it at the same place.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
+use super::clients::Clients;
 use super::scene::{Scene, plan, text};
 
 /// The key is referred to by its own table, by a table whose column is referred
@@ -104,22 +102,17 @@ async fn same_as_by_hand(scene: &Scene, version: u32) {
 
 /// Clients that write and delete rows of every table, each its own, and know
 /// what must be there.
-struct Traffic {
-    stop: Arc<AtomicBool>,
-    clients: Vec<JoinHandle<Result<Vec<String>, String>>>,
-}
+struct Traffic(Clients<Result<Vec<String>, String>>);
 
 impl Traffic {
     async fn start(scene: &Scene) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut clients = Vec::new();
+        let mut clients = Clients::new();
         for number in 0..2 {
             let client = scene.database.client().await.expect("a connection");
-            let stop = Arc::clone(&stop);
-            clients.push(tokio::spawn(async move {
+            clients.spawn(|stop| async move {
                 let mut kept = Vec::new();
                 let mut round = 0;
-                while !stop.load(Ordering::Relaxed) {
+                while !stop.is_told() {
                     round += 1;
                     if let Err(error) = turn(&client, number, round, &mut kept).await {
                         return Err(format!("{error:?}"));
@@ -127,17 +120,15 @@ impl Traffic {
                     tokio::time::sleep(Duration::from_millis(40)).await;
                 }
                 Ok(kept)
-            }));
+            });
         }
-        Self { stop, clients }
+        Self(clients)
     }
 
     /// What each client has written and not deleted, as `note,up,lines,pairs`.
     async fn end(self) -> Vec<String> {
-        self.stop.store(true, Ordering::Relaxed);
         let mut all = Vec::new();
-        for client in self.clients {
-            let kept = client.await.expect("a client");
+        for kept in self.0.stop("a client").await {
             all.extend(kept.expect("no write of the application fails"));
         }
         all.sort();
@@ -260,15 +251,14 @@ async fn a_key_and_all_that_refers_to_it() {
 
 /// Clients without a pause between their transactions: most use one table for
 /// some milliseconds, some a second one as well, in either order.
-async fn busy(scene: &Scene, stop: &Arc<AtomicBool>) -> Vec<JoinHandle<usize>> {
+async fn busy(scene: &Scene) -> Clients<usize> {
     const TABLES: [&str; 6] = ["orders", "lines", "parts", "pairs", "events", "archive"];
-    let mut clients = Vec::new();
+    let mut clients = Clients::new();
     for number in 0..10_usize {
         let client = scene.database.client().await.expect("a connection");
-        let stop = Arc::clone(stop);
-        clients.push(tokio::spawn(async move {
+        clients.spawn(|stop| async move {
             let mut turns = 0;
-            while !stop.load(Ordering::Relaxed) {
+            while !stop.is_told() {
                 turns += 1;
                 let first = number * 5 + turns * 7 + turns / 6;
                 let tables = [first, first + 1 + turns % 5];
@@ -283,7 +273,7 @@ async fn busy(scene: &Scene, stop: &Arc<AtomicBool>) -> Vec<JoinHandle<usize>> {
                     .expect("nobody is a victim");
             }
             turns
-        }));
+        });
     }
     clients
 }
@@ -296,18 +286,13 @@ async fn without_a_quiet_moment() {
         let scene = Scene::new(version, &setup()).await;
         let path = scene.pontoon.plan(&widening());
         scene.pontoon.call(&["run", &path]).await.expect(5);
-        let stop = Arc::new(AtomicBool::new(false));
-        let busy = busy(&scene, &stop).await;
+        let busy = busy(&scene).await;
         let traffic = Traffic::start(&scene).await;
         let ended = scene.pontoon.approved(&path).await;
         assert_eq!(ended.code, Some(0), "{}\n{}", ended.stdout, ended.stderr);
         let kept = traffic.end().await;
         holds(&scene.client, &kept).await;
-        stop.store(true, Ordering::Relaxed);
-        let mut turns = 0;
-        for client in busy {
-            turns += client.await.expect("a client");
-        }
+        let turns: usize = busy.stop("a client").await.into_iter().sum();
         let cost = "SELECT concat_ws(', ', attempts, round(wait_ms), round(hold_ms)) FROM pontoon.step ORDER BY no DESC LIMIT 1";
         let cost = scene.text(cost).await;
         eprintln!(

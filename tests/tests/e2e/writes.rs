@@ -4,11 +4,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pontoon_sandbox::app::{App, AppOptions, Mix, ProbeOptions, StallProbe, models};
 
+use super::clients::Clients;
 use super::scene::{Scene, journey, plan, run, traffic, wait_until};
 
 const BUDGET: Duration = Duration::from_millis(500);
@@ -71,16 +71,14 @@ async fn slow(version: u32) -> Scene {
 async fn keys_that_jump_over_the_cursor() {
     for version in super::versions() {
         let scene = slow(version).await;
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut clients = Vec::new();
+        let mut clients = Clients::new();
         for number in 0..4 {
             let client = scene.database.client().await.expect("a connection");
-            let stop = Arc::clone(&stop);
-            clients.push(tokio::spawn(async move {
+            clients.spawn(|stop| async move {
                 // Rows of this client; each one is somewhere else every time.
                 let ids: Vec<i64> = (1..=ROWS).filter(|id| id % 4 == number).collect();
                 let (mut sign, mut jumps) = (1, 0_u64);
-                while !stop.load(Ordering::SeqCst) {
+                while !stop.is_told() {
                     for few in ids.chunks(40) {
                         // From the end to the beginning: against the cursor.
                         let sql: Vec<String> = few
@@ -98,7 +96,7 @@ async fn keys_that_jump_over_the_cursor() {
                     sign = -sign;
                 }
                 jumps
-            }));
+            });
         }
         let keys = "limits: {max_batch_rows: 50}\nbackfill: {cursor: key, workers: 2}\ngates: []";
         let begun = Instant::now();
@@ -110,11 +108,7 @@ async fn keys_that_jump_over_the_cursor() {
             let path = scene.pontoon.plan(&plan(&name, keys, operation));
             scene.pontoon.call(&["run", &path]).await.expect(0);
         }
-        stop.store(true, Ordering::SeqCst);
-        let mut jumps = 0;
-        for client in clients {
-            jumps += client.await.expect("no statement fails");
-        }
+        let jumps: u64 = clients.stop("no statement fails").await.into_iter().sum();
         eprintln!(
             "PostgreSQL {version}: {jumps} keys jumped in {:?}",
             begun.elapsed()
@@ -143,16 +137,15 @@ async fn truncated_during_the_backfill() {
                 &format!("limits: {{max_batch_rows: 20}}\nbackfill: {{cursor: {cursor}}}"),
                 "- change_type: {table: items, column: amount, to: numeric, as: exact}",
             ));
-            let stop = Arc::new(AtomicBool::new(false));
             // A truncation and an insert exclude each other in the test, so
             // that it knows which rows are left.
             let alive = Arc::new(tokio::sync::Mutex::new(BTreeSet::<i64>::new()));
             let writer = scene.database.client().await.expect("a connection");
             let inserts = {
-                let (stop, alive) = (Arc::clone(&stop), Arc::clone(&alive));
-                tokio::spawn(async move {
+                let alive = Arc::clone(&alive);
+                Clients::one(|stop| async move {
                     let mut id = 100_000;
-                    while !stop.load(Ordering::SeqCst) {
+                    while !stop.is_told() {
                         let mut alive = alive.lock().await;
                         id += 10;
                         let sql = format!(
@@ -190,8 +183,7 @@ async fn truncated_during_the_backfill() {
                 alive.clear();
             }
             wait_until("more rows come", async || alive.lock().await.len() > 50).await;
-            stop.store(true, Ordering::SeqCst);
-            inserts.await.expect("no insert fails");
+            inserts.stop("no insert fails").await;
             let alive = alive.lock().await;
             let apart = "SELECT count(*) FROM items WHERE exact IS DISTINCT FROM amount";
             assert_eq!(scene.text(apart).await, "0");
