@@ -1,5 +1,5 @@
-//! What `set_storage` and `set_compression` share: storing the values of a
-//! column anew.
+//! What `set_storage` and `set_compression` share: what becomes of the values
+//! that a column holds, which stay as they are or are stored anew.
 //!
 //! `SET c = c` hands the stored value on as it is, compressed or outside the
 //! row, and stores nothing anew. An expression that computes an equal value
@@ -8,8 +8,8 @@
 //! which there is one are known here.
 
 use crate::catalog::{Column, Table};
-use crate::lower::{Lowering, mapped};
-use crate::name::TableName;
+use crate::lower::{Asking, Lowering, mapped};
+use crate::ops::common::TableRef;
 use crate::sql::quote::quote_ident;
 use crate::step::{Action, Backfill, BackfillWork, Phase, Undo};
 
@@ -33,13 +33,27 @@ pub(super) fn anew(column: &str, type_name: &str) -> Option<String> {
     }
 }
 
-/// Adds a backfill that stores anew what meets the condition.
-pub(super) fn store_anew(
+/// Says what becomes of the values that are there: what meets the condition of
+/// `rewritten` is stored anew; without one all stay as they are, `stored` or
+/// `compressed`.
+pub(super) fn existing(
     lowering: &mut Lowering<'_>,
     table: &Table,
     column: &Column,
-    condition: &str,
+    rewritten: Option<String>,
+    stored: &str,
 ) {
+    match rewritten {
+        Some(condition) => store_anew(lowering, table, column, &condition),
+        None => lowering.note(format!(
+            "What {}.{} holds stays as it is {stored}, row by row, until it is written next.",
+            table.name, column.def.name
+        )),
+    }
+}
+
+/// Adds a backfill that stores anew what meets the condition.
+fn store_anew(lowering: &mut Lowering<'_>, table: &Table, column: &Column, condition: &str) {
     let name = &column.def.name;
     lowering.refuse_unwritable(table, column);
     let type_name = &column.def.type_name;
@@ -73,19 +87,25 @@ pub(super) fn store_anew(
     );
 }
 
-/// The questions behind [`store_anew`].
+/// The questions behind [`existing`], and what the column's type is.
 pub(super) fn ask(
-    asking: &mut crate::lower::Asking<'_>,
-    table: &TableName,
+    asking: &mut Asking<'_>,
+    table: &TableRef,
     column: &str,
-    condition: &str,
+    rewritten: Option<String>,
 ) {
-    if let Some(type_name) = asking.type_of(table, column) {
-        if let Some(text) = anew(column, type_name) {
-            asking.expression(table, &text, Some(type_name));
-        }
-        asking.expression(table, condition, Some("boolean"));
+    let table = asking.table(table);
+    let Some(type_name) = asking.type_of(&table, column) else {
+        return;
+    };
+    asking.type_name(type_name);
+    let Some(condition) = rewritten else {
+        return;
+    };
+    if let Some(text) = anew(column, type_name) {
+        asking.expression(&table, &text, Some(type_name));
     }
+    asking.expression(&table, &condition, Some("boolean"));
 }
 
 #[cfg(test)]

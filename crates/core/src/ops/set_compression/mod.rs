@@ -50,13 +50,16 @@ impl Method {
 }
 
 impl SetCompression {
-    /// True of values that are compressed otherwise.
-    fn condition(&self) -> String {
-        format!(
-            "pg_column_compression({}) <> {}",
-            quote_ident(&self.column),
-            quote_literal(self.method.word())
-        )
+    /// True of values that are compressed otherwise, where the plan stores them
+    /// anew.
+    fn rewritten(&self) -> Option<String> {
+        self.rewrite.then(|| {
+            format!(
+                "pg_column_compression({}) <> {}",
+                quote_ident(&self.column),
+                quote_literal(self.method.word())
+            )
+        })
     }
 }
 
@@ -79,13 +82,7 @@ impl Declare for SetCompression {
 
 impl Lower for SetCompression {
     fn ask(&self, asking: &mut Asking<'_>) {
-        let table = asking.table(&self.table);
-        if let Some(type_name) = asking.type_of(&table, &self.column) {
-            asking.type_name(type_name);
-        }
-        if self.rewrite {
-            restore::ask(asking, &table, &self.column, &self.condition());
-        }
+        restore::ask(asking, &self.table, &self.column, self.rewritten());
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>) {
@@ -145,13 +142,6 @@ impl Lower for SetCompression {
                 actions: vec![ddl(back)],
             },
         );
-        if self.rewrite {
-            restore::store_anew(lowering, &table, &column, &self.condition());
-        } else {
-            lowering.note(format!(
-                "What {}.{} holds stays as it is compressed, row by row, until it is written next.",
-                table.name, self.column
-            ));
-        }
+        restore::existing(lowering, &table, &column, self.rewritten(), "compressed");
     }
 }

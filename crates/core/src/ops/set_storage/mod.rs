@@ -31,12 +31,15 @@ pub struct SetStorage {
 }
 
 impl SetStorage {
-    /// True of values that are not stored as they are.
-    fn condition(&self) -> String {
-        format!(
-            "pg_column_compression({}) IS NOT NULL",
-            quote_ident(&self.column)
-        )
+    /// True of values that are not stored as they are, where the plan stores
+    /// them anew.
+    fn rewritten(&self) -> Option<String> {
+        self.rewrite.then(|| {
+            format!(
+                "pg_column_compression({}) IS NOT NULL",
+                quote_ident(&self.column)
+            )
+        })
     }
 }
 
@@ -79,13 +82,7 @@ impl Declare for SetStorage {
 
 impl Lower for SetStorage {
     fn ask(&self, asking: &mut Asking<'_>) {
-        let table = asking.table(&self.table);
-        if let Some(type_name) = asking.type_of(&table, &self.column) {
-            asking.type_name(type_name);
-        }
-        if self.rewrite {
-            restore::ask(asking, &table, &self.column, &self.condition());
-        }
+        restore::ask(asking, &self.table, &self.column, self.rewritten());
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>) {
@@ -142,13 +139,6 @@ impl Lower for SetStorage {
             set(&table, self.storage),
             back,
         );
-        if self.rewrite {
-            restore::store_anew(lowering, &table, &column, &self.condition());
-        } else {
-            lowering.note(format!(
-                "What {}.{} holds stays as it is stored, row by row, until it is written next.",
-                table.name, self.column
-            ));
-        }
+        restore::existing(lowering, &table, &column, self.rewritten(), "stored");
     }
 }
