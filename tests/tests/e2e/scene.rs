@@ -13,7 +13,7 @@ use pontoon_tests::{Finished, Pontoon, Running, artifacts, wait_for_silence};
 use serde_json::Value;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::clients::Clients;
+use crate::clients::Clients;
 
 /// How long a test waits for something to become true.
 const PATIENCE: Duration = Duration::from_secs(60);
