@@ -214,8 +214,8 @@ async fn goes_on(running: Running, code: i32) {
 }
 
 /// Where a process stands before contract, and which columns may be NULL there.
-/// Every second place for each version, the others for the next one;
-/// `PONTOON_FAILOVERS=all` takes all of them for each.
+/// The versions share the places out; `PONTOON_FAILOVERS=all` takes all of them
+/// for each.
 fn places(version: u32, steps: &[(String, u64)]) -> Vec<(String, Shape)> {
     let mut places: Vec<(String, Shape)> = steps
         .iter()
@@ -235,13 +235,11 @@ fn places(version: u32, steps: &[(String, u64)]) -> Vec<(String, Shape)> {
         return places;
     }
     let versions = crate::versions();
-    let turn = versions.iter().position(|other| *other == version);
-    let every_second = |place: usize| place % 2 == turn.unwrap_or_default() % 2;
+    let turn = (versions.iter().position(|other| *other == version)).unwrap_or_default();
     places
         .into_iter()
-        .enumerate()
-        .filter(|(place, _)| every_second(*place))
-        .map(|(_, place)| place)
+        .skip(turn)
+        .step_by(versions.len())
         .collect()
 }
 
