@@ -313,7 +313,10 @@ async fn budgets_add_up() {
         .await;
     }
     // Somebody holds each further table, over and over, never for as long as
-    // the budget and for longer than a further table is waited for.
+    // the budget and for longer than a further table is waited for; and
+    // somebody else the last one all the time, so that no try goes through.
+    let keeper = database.client().await.expect("a client");
+    run_sql(&keeper, "BEGIN; SELECT n FROM public.t6 WHERE id = 1").await;
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let mut holders = Vec::new();
     for name in OTHERS {
@@ -349,6 +352,7 @@ async fn budgets_add_up() {
     for holder in holders {
         holder.await.expect("no panic");
     }
+    run_sql(&keeper, "COMMIT").await;
     held.go().await.expect("now they are");
     within(&probe.stop().await, Duration::from_millis(300));
 }
