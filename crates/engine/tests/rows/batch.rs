@@ -314,6 +314,38 @@ async fn an_update_without_triggers_is_repeated_by_passes() {
     );
 }
 
+/// Rows that come behind its end are not a scan's own: coming faster than it
+/// goes, they would keep it going for ever.
+#[tokio::test]
+async fn along_a_key_it_ends_at_the_greatest_of_its_beginning() {
+    let bed = Bed::new(
+        "CREATE TABLE t (id text, part int, status text, PRIMARY KEY (id, part));
+         INSERT INTO t SELECT 'k' || g % 7, g FROM generate_series(1, 1000) g; CREATE TABLE empty (LIKE t INCLUDING ALL);",
+    )
+    .await;
+    let along = |table: &str| {
+        let set = ("status", "text", expr("'pending'::text", &[]));
+        let mut work = updating(table, set, expr("({status} IS NULL)", &["status"]));
+        work.cursor = Some(CursorKind::Key);
+        work
+    };
+    let work = along("t");
+    let mut range = bed.ranges(&work).await.remove(0);
+    bed.execute("INSERT INTO t VALUES ('k3', 5000), ('k6', 5000), ('l', 1)")
+        .await;
+    let mut changed = 0;
+    while !range.done {
+        let report = bed.batch(&work, &range, 100).await.expect("a batch");
+        changed += report.changed;
+        range = report.range;
+    }
+    assert_eq!(changed, 1_001);
+    let left = "SELECT count(*) FROM t WHERE status IS NULL AND (id, part) > ('k6', 1000)";
+    assert_eq!(bed.count(left).await, 2);
+    let ranges = bed.ranges(&along("empty")).await;
+    assert!(ranges.iter().all(|range| range.done), "{ranges:?}");
+}
+
 /// What the server really used, seen from inside: a trigger of the user's.
 #[tokio::test]
 async fn a_batch_runs_under_its_settings_and_shows_triggers_their_path() {

@@ -37,6 +37,15 @@ pub(super) struct Key {
     pub(super) columns: Vec<(String, String)>,
 }
 
+impl Key {
+    /// Its columns, each with something behind it.
+    fn list(&self, behind: &str) -> String {
+        let columns = self.columns.iter();
+        let columns = columns.map(|(name, _)| format!("{}{behind}", quote_ident(name)));
+        columns.collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// The key to go along, or `None` for pages.
 pub(super) async fn choose(
     client: &Client,
@@ -108,19 +117,7 @@ pub(super) async fn split(
     let rows = leaf.rows.unwrap_or(leaf.pages * 50).max(1);
     let percent = (super::as_float(parts * SAMPLE_PER_PART) / super::as_float(rows) * 100.0)
         .clamp(0.000_001, 100.0);
-    let columns: Vec<String> = key
-        .columns
-        .iter()
-        .map(|(name, _)| quote_ident(name))
-        .collect();
-    let (columns, texts) = (
-        columns.join(", "),
-        columns
-            .iter()
-            .map(|column| format!("{column}::text"))
-            .collect::<Vec<_>>()
-            .join(", "),
-    );
+    let (columns, texts) = (key.list(""), key.list("::text"));
     // The number of rows in the sample is not known beforehand, and neither
     // is whether there are as many as parts.
     let sql = format!(
@@ -138,6 +135,27 @@ pub(super) async fn split(
         .await
         .map_err(|error| classify(&error, &format!("sample the key of {}", leaf.table)))?;
     Ok(rows.iter().map(|row| row.get("bound")).collect())
+}
+
+/// The greatest key of a leaf, where its last range ends; `None` when it is
+/// empty.
+pub(super) async fn last(
+    client: &Client,
+    leaf: &Leaf,
+    key: &Key,
+) -> Result<Option<Point>, DbError> {
+    let sql = format!(
+        "SELECT ARRAY[{}] AS bound FROM (SELECT {} FROM ONLY {} ORDER BY {} LIMIT 1) AS greatest",
+        key.list("::text"),
+        key.list(""),
+        quote_table(&leaf.table),
+        key.list(" DESC")
+    );
+    let row = client
+        .query_typed_opt(&sql, &[])
+        .await
+        .map_err(|error| classify(&error, &format!("look for the end of {}", leaf.table)))?;
+    Ok(row.map(|row| row.get("bound")))
 }
 
 #[cfg(test)]

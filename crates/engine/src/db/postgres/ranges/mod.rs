@@ -11,10 +11,12 @@
 //!   new ranges in place of the old ones: its rows stand elsewhere now. Doing
 //!   rows again is harmless.
 //!
-//! **The fixed end.** A range of pages ends where the table ended when the
-//! range was made. For a scan that a dual write covers that is enough: a row
-//! nobody touches never moves, and every touch brings its row into step. A
-//! verify pass reads its last range to the end of the moment all the same.
+//! **The fixed end.** The last range ends where the table ended when it was
+//! made: behind its last page, or at its greatest key. For a scan that a dual
+//! write covers that is enough: a row nobody touches never moves, and every
+//! touch brings its row into step. Without the end, rows that come faster than
+//! a scan that yields goes would keep it going for ever. A verify pass reads
+//! its last range to the end of the moment all the same.
 
 mod key;
 mod leaf;
@@ -275,7 +277,8 @@ impl Maker<'_> {
         {
             let parts = parts(leaf.pages, self.scan.workers);
             let bounds = key::split(self.client, leaf, &key, parts).await?;
-            return Ok(key_ranges(leaf, &key, &bounds, &facts));
+            let last = key::last(self.client, leaf, &key).await?;
+            return Ok(key_ranges(leaf, &key, &bounds, last, &facts));
         }
         Ok(self.page_ranges(leaf, &facts, laps))
     }
@@ -375,15 +378,17 @@ fn key_ranges(
     leaf: &Leaf,
     key: &key::Key,
     bounds: &[position::Point],
+    last: Option<position::Point>,
     facts: &Facts,
 ) -> Vec<NewRange> {
     let parts = bounds.len() as u64 + 1;
+    let empty = last.is_none();
     let lower = std::iter::once(None).chain(bounds.iter().cloned().map(Some));
     let upper = bounds
         .iter()
         .cloned()
         .map(Some)
-        .chain(std::iter::once(None));
+        .chain(std::iter::once(last));
     lower
         .zip(upper)
         .zip(0..)
@@ -402,7 +407,7 @@ fn key_ranges(
                 CursorKind::Key,
                 position::write(&position),
                 position::write(&end),
-                false,
+                empty,
                 share(leaf.pages, part + 1, parts) - share(leaf.pages, part, parts),
                 leaf.rows.unwrap_or(0) / parts,
             )

@@ -135,7 +135,7 @@ pub(crate) struct KeyPosition {
 /// Where a range of a key ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KeyUpper {
-    /// The last key of the range; `None`: to the end.
+    /// The last key of the range; `None` in an empty table.
     pub(crate) upto: Option<Point>,
     /// The key's columns with their types, in key order.
     pub(crate) columns: Vec<(String, String)>,
