@@ -38,15 +38,6 @@ fn assert_is_bash(name: &str, script: &str) {
     );
 }
 
-fn pontoon(url: &str, arguments: &[String]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_pontoon"))
-        .args(arguments)
-        .env("DATABASE_URL", url)
-        .current_dir(top())
-        .output()
-        .expect("pontoon runs")
-}
-
 fn told(output: &Output) -> String {
     format!(
         "{}{}",
@@ -97,7 +88,7 @@ fn the_playground_has_a_primary_a_standby_and_pontoon() {
     assert_is_bash("examples/compose/run.sh", &read("examples/compose/run.sh"));
 }
 
-/// What `examples/compose/run.sh` does, on a server of our own.
+/// What `examples/compose/run.sh` does, on servers of our own.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_playgrounds_plan_runs_from_preview_to_contract() {
     let compose = yaml("docker-compose.yml");
@@ -108,6 +99,17 @@ async fn the_playgrounds_plan_runs_from_preview_to_contract() {
     let client = server.client("shop").await.expect("a client");
     let seed = shell(&compose["configs"]["shop"]["content"]);
     client.batch_execute(&seed).await.expect("the seed is SQL");
+    let standby = server.standby("standby").await.expect("a standby");
+    let environment = compose["services"]["pontoon"]["environment"].as_object();
+    let environment: Vec<(&str, String)> = environment
+        .expect("is a mapping")
+        .iter()
+        .map(|(name, value)| match name.as_str() {
+            "DATABASE_URL" => ("DATABASE_URL", url.clone()),
+            "REPLICA_URLS" => ("REPLICA_URLS", standby.url("shop")),
+            name => (name, shell(value)),
+        })
+        .collect();
 
     let script = read("examples/compose/run.sh");
     let commands: Vec<Vec<&str>> = script
@@ -126,7 +128,12 @@ async fn the_playgrounds_plan_runs_from_preview_to_contract() {
             .iter()
             .map(|word| word.replace("/plans/", "examples/compose/plans/"))
             .collect();
-        let output = pontoon(&url, &arguments);
+        let output = Command::new(env!("CARGO_BIN_EXE_pontoon"))
+            .args(&arguments)
+            .envs(environment.clone())
+            .current_dir(top())
+            .output()
+            .expect("pontoon runs");
         codes.push(output.status.code());
         let code = output.status.code().expect("it was not killed");
         assert!(code == 0 || code == 5, "{arguments:?}: {}", told(&output));
