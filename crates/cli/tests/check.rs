@@ -79,6 +79,14 @@ fn a_file_that_is_missing_hides_no_other() {
     assert_eq!(code, 2);
     assert!(out.contains("max_lock_time"));
     assert!(err.contains("plans/none.yaml"));
+    let (code, out, err) = pontoon(&["check", "plans/none.yaml", "--output", "json"]);
+    assert_eq!((code, err.as_str()), (2, ""));
+    let records: Vec<Value> = out
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(records[0]["valid"], false, "{out}");
+    assert_eq!(records[1]["exit"], 2, "{out}");
 }
 
 #[test]

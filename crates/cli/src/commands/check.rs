@@ -99,7 +99,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result {
             }
         }
     }
-    tell(&reports, context);
+    tell(&reports, unreadable.is_none(), context);
     if let Some(failure) = unreadable {
         return Err(failure);
     }
@@ -202,10 +202,10 @@ impl Checker<'_> {
     }
 }
 
-fn tell(reports: &[Report], context: &Context) {
+fn tell(reports: &[Report], complete: bool, context: &Context) {
     let output = &context.output;
     if output.is_json() {
-        let valid = reports.iter().all(|report| report.valid);
+        let valid = complete && reports.iter().all(|report| report.valid);
         output.json(&serde_json::json!({ "valid": valid, "files": reports }));
         return;
     }

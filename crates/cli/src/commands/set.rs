@@ -15,11 +15,11 @@ use crate::{display, pick, session};
 ///
 /// The run's process notices within a second or two, whatever machine it is
 /// on. Settings: max-lock-duration, lock-patience, max-rows-affected,
-/// max-batch-rows, target-batch-time, workers, and throttle.SIGNAL for the
-/// limit of a signal, or `on` or `off`; throttle.SIGNAL.KEY for its further
-/// limits. What is set stays over restarts, until `--unset`, or until plan or
-/// pontoon.yaml say something new about that setting. Without KEY it shows
-/// what holds, and where each value comes from.
+/// max-batch-rows, target-batch-time, workers, nice-ratio, and throttle.SIGNAL
+/// for the limit of a signal, or `on` or `off`; throttle.SIGNAL.KEY for its
+/// further limits. What is set stays over restarts, until `--unset`, or until
+/// plan or pontoon.yaml say something new about that setting. Without KEY it
+/// shows what holds, and where each value comes from.
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "pontoon set [OPTIONS] [RUN] KEY VALUE\n       \
                             pontoon set [OPTIONS] [RUN] --unset KEY\n       \
@@ -139,5 +139,19 @@ fn show(context: &Context, run: &RunRecord) {
         });
     } else {
         context.output.text(&display::settings_table(&settings));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_names_every_setting() {
+        let command = <Args as clap::Args>::augment_args(clap::Command::new("set"));
+        let about = command.get_long_about().expect("has a text").to_string();
+        for setting in setting::SETTINGS {
+            assert!(about.contains(setting.key), "{}: {about}", setting.key);
+        }
     }
 }
