@@ -112,7 +112,7 @@ impl Exit {
             Exit::Refused => (
                 "refused",
                 "a limit or a safety rule refuses",
-                "nothing changed",
+                "what was refused changed nothing",
                 Retry::AfterFixing,
             ),
             Exit::Gate => (
@@ -136,7 +136,7 @@ impl Exit {
             Exit::BudgetSpent => (
                 "budget_spent",
                 "a budget or a limit ran out",
-                "paused; both shapes work",
+                "paused or failed; both shapes work",
                 Retry::Yes,
             ),
             Exit::Held => (

@@ -13,10 +13,11 @@ use crate::exit::Exit;
 use crate::sitting::{self, Subject, Told};
 use crate::{holder, interrupt, pick, session};
 
-/// Take an unfinished run back, with every write kept
+/// Take an unfinished run back, with every write to the old shape kept
 ///
-/// Leaves the catalog as it was before the run. Possible until contract has
-/// ended. Asks first on a terminal; --yes answers.
+/// Leaves the catalog as it was before the run, but for what an operation's
+/// page says stays. Possible until contract has ended. Asks first on a
+/// terminal; --yes answers.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

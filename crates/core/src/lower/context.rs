@@ -130,6 +130,14 @@ impl<'a> Lowering<'a> {
         self.notes.push((self.current + 1, text.into()));
     }
 
+    /// Says what a second column beside `what` is to statements that count
+    /// columns.
+    pub fn note_place(&mut self, what: &str) {
+        self.note(format!(
+            "From expand on a second column stands beside {what}, and at contract it takes its place, as the table's last one: SELECT *, and COPY and INSERT without a column list, feel it."
+        ));
+    }
+
     /// The full name of a table of the plan.
     pub fn name(&self, table: &TableRef) -> TableName {
         table.resolve(&self.plan.schema)

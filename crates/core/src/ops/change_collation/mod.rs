@@ -110,10 +110,7 @@ impl Lower for ChangeCollation {
             prefix: String::new(),
             default: column.def.default.as_ref().map(Expr::bare),
         });
-        lowering.note(format!(
-            "{}.{} becomes the table's last column at contract: INSERT and COPY without a column list, and SELECT *, feel it.",
-            table.name, self.column
-        ));
+        lowering.note_place(&format!("{}.{}", table.name, self.column));
         lowering.note(format!(
             "Queries that compare or sort by {}.{} may give other results and another order from contract on.",
             table.name, self.column

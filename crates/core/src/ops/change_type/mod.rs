@@ -431,10 +431,7 @@ impl Lower for ChangeType {
             prefix: String::new(),
             default,
         });
-        lowering.note(format!(
-            "{}.{last} becomes the table's last column at contract: INSERT and COPY without a column list, and SELECT *, feel it.",
-            table.name
-        ));
+        lowering.note_place(&format!("{}.{}", table.name, self.column));
     }
 }
 

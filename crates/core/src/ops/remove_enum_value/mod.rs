@@ -416,8 +416,6 @@ impl Lower for RemoveEnumValue {
         lowering.note(format!(
             "Contract gives {name} another object id: statements that a session prepared with a parameter of the type, and what its PL/pgSQL functions remember of it, fail until they are prepared anew."
         ));
-        lowering.note(
-            "Each of the columns becomes its table's last one at contract: INSERT and COPY without a column list, and SELECT *, feel it.",
-        );
+        lowering.note_place("each of the columns");
     }
 }

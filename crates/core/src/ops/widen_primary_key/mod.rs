@@ -344,9 +344,7 @@ impl Lower for WidenPrimaryKey {
             "Until contract ends, {what} still takes no value above the end of {}.",
             column.base_type
         ));
-        lowering.note(
-            "Each widened column becomes its table's last one at contract: INSERT and COPY without a column list, and SELECT *, feel it.",
-        );
+        lowering.note_place("each column that is widened");
     }
 }
 
