@@ -134,7 +134,9 @@ async fn truncated_during_the_backfill() {
             let scene = slow(version).await;
             let path = scene.pontoon.plan(&plan(
                 "truncated",
-                &format!("limits: {{max_batch_rows: 20}}\nbackfill: {{cursor: {cursor}}}"),
+                &format!(
+                    "limits: {{max_batch_rows: 20}}\nbackfill: {{cursor: {cursor}, nice_ratio: 4}}"
+                ),
                 "- change_type: {table: items, column: amount, to: numeric, as: exact}",
             ));
             // A truncation and an insert exclude each other in the test, so
