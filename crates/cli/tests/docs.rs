@@ -1,12 +1,17 @@
 //! The pages of operations and signals in `docs/` are made from those beside
-//! the code.
+//! the code; what other pages say of keys, defaults and plans is held against it.
 //!
 //! `UPDATE_DOCS=1 cargo test --package pontoon --test docs` writes them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use pontoon_core::ops;
-use pontoon_core::plan::{load, signals};
+use pontoon_core::plan::{
+    BackfillOptions, Config, Limits, config_schema, load, render_all, schema, signals,
+};
+use pontoon_engine::setting;
+use serde_json::Value;
 
 fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
@@ -147,4 +152,142 @@ fn the_plans_of_the_comparison_are_plans() {
             panic!("{plan}\n{findings:?}");
         }
     }
+}
+
+/// The keys of a file by their paths on its page, each with what its schema
+/// says of it. What a key holds is told where a plan has it: a mapping that
+/// `told` names already is not gone into, and neither are operations.
+fn keys(schema: &Value, told: &[String]) -> BTreeMap<String, String> {
+    let mut keys = BTreeMap::new();
+    let mut open = vec![(String::new(), schema.clone())];
+    while let Some((prefix, mapping)) = open.pop() {
+        let properties = mapping["properties"].as_object();
+        for (key, property) in properties.expect("a mapping's keys") {
+            let path = format!("{prefix}{key}");
+            let about = property["description"].as_str().unwrap_or_default();
+            // A list's items and a mapping's free names are one more level.
+            let (level, inner) = [("[]", "items"), (".NAME", "additionalProperties")]
+                .into_iter()
+                .find(|(_, word)| property[word]["$ref"].is_string())
+                .map_or(("", property), |(level, word)| (level, &property[word]));
+            if let Some(name) = definition(inner).filter(|name| !told.contains(name)) {
+                let definition = &schema["$defs"][&name];
+                if definition["properties"].is_object() {
+                    open.push((format!("{path}{level}."), definition.clone()));
+                }
+            }
+            keys.insert(path, about.replace('\n', " "));
+        }
+    }
+    keys
+}
+
+fn definition(schema: &Value) -> Option<String> {
+    let name = schema["$ref"].as_str()?.strip_prefix("#/$defs/")?;
+    Some(name.to_owned())
+}
+
+/// The names of the definitions of a schema.
+fn definitions(schema: &Value) -> Vec<String> {
+    let definitions = schema["$defs"].as_object();
+    definitions
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
+/// The rows of a page's tables under this heading, each as its cells.
+fn rows(page: &str, heading: &str) -> Vec<Vec<String>> {
+    let mut rows = Vec::new();
+    let mut inside = false;
+    for line in page.lines() {
+        if line.starts_with(heading) {
+            inside = true;
+        } else if !line.starts_with('|') {
+            inside = false;
+        } else if inside && !line.starts_with("|---") {
+            let cells = line.trim_matches('|').split(" | ");
+            rows.push(cells.map(|cell| cell.trim().replace('`', "")).collect());
+        }
+    }
+    rows
+}
+
+#[test]
+fn the_page_of_the_plan_has_every_key_and_its_default() {
+    let page = std::fs::read_to_string(docs().join("plan-file.md")).expect("the page");
+    let (plan, config) = (schema(), config_schema());
+    let mut known = keys(&plan, &[]);
+    known.extend(keys(&config, &definitions(&plan)));
+    let told: BTreeMap<String, String> = rows(&page, "| key |")
+        .into_iter()
+        .map(|cells| (cells[0].clone(), cells[2].clone()))
+        .collect();
+    assert!(known.len() > 40, "{known:?}");
+    assert_eq!(
+        told.keys().collect::<Vec<_>>(),
+        known.keys().collect::<Vec<_>>(),
+        "the page's keys and those of the schemas"
+    );
+
+    // `Default: 500ms.` in a description; a default may be followed by more.
+    for (key, about) in &known {
+        let Some((_, default)) = about.split_once("Default: ") else {
+            continue;
+        };
+        let default = default.split([';', '.']).next().unwrap_or_default();
+        assert_eq!(told[key], default, "the default of {key} in the schema");
+    }
+    let (limits, backfill) = (Limits::default(), BackfillOptions::default());
+    let time = |time| humantime::format_duration(time).to_string();
+    for (key, default) in [
+        ("limits.max_lock_duration", time(limits.max_lock_duration)),
+        ("limits.lock_patience", time(limits.lock_patience)),
+        ("limits.max_batch_rows", limits.max_batch_rows.to_string()),
+        (
+            "backfill.target_batch_time",
+            time(backfill.target_batch_time),
+        ),
+        ("backfill.workers", backfill.workers.to_string()),
+        ("backfill.nice_ratio", backfill.nice_ratio.to_string()),
+    ] {
+        assert_eq!(told[key], default, "the default of {key}");
+    }
+    assert_eq!(limits.max_rows_affected, None);
+    assert_eq!(told["limits.max_rows_affected"], "no limit");
+}
+
+#[test]
+fn the_page_of_the_plan_has_every_setting() {
+    let page = std::fs::read_to_string(docs().join("plan-file.md")).expect("the page");
+    let told: Vec<(String, String)> = rows(&page, "| name |")
+        .into_iter()
+        .filter(|cells| !cells[0].starts_with("throttle."))
+        .map(|cells| (cells[0].clone(), cells[1].clone()))
+        .collect();
+    let known = setting::SETTINGS.map(|known| (known.key.to_owned(), known.path.to_owned()));
+    assert_eq!(told, known);
+}
+
+#[test]
+fn the_examples_of_the_plan_page_are_valid() {
+    let page = std::fs::read_to_string(docs().join("plan-file.md")).expect("the page");
+    let mut examples = 0;
+    for block in page.split("```yaml\n").skip(1) {
+        let text = block.split("```").next().unwrap_or_default();
+        let findings = if text.contains("environments:") {
+            Config::load("pontoon.yaml", text).err()
+        } else if text.starts_with("plan:") {
+            load("plan.yaml", text).err()
+        } else {
+            let rest = "operations: [{drop_table: {table: old}}]";
+            load("plan.yaml", &format!("plan: p\nversion: 1\n{text}{rest}\n")).err()
+        };
+        if let Some(findings) = findings {
+            panic!("{text}\n{}", render_all(&findings));
+        }
+        examples += 1;
+    }
+    assert_eq!(examples, 4);
 }
