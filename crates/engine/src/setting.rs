@@ -11,9 +11,10 @@
 //! Durations are written as humantime reads them (`500ms`), counts as digits.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use pontoon_core::plan::signals;
+use pontoon_core::plan::{MOST_NICE, MOST_WORKERS, parse_duration, signals};
 use uuid::Uuid;
 
 use crate::db::{Base, DbError, ErrorKind, LiveSetting, Settings};
@@ -68,8 +69,6 @@ pub const SETTINGS: [Setting; 7] = [
     },
 ];
 
-/// The highest `nice-ratio`.
-const MOST_NICE: u32 = 100;
 /// Before the name of a signal.
 const THROTTLE: &str = "throttle.";
 
@@ -160,16 +159,10 @@ pub fn apply(settings: &mut Settings, key: &str, value: &str) -> Result<(), DbEr
         "max-batch-rows" => settings.limits.max_batch_rows = number(key, value)?,
         "target-batch-time" => settings.backfill.target_batch_time = duration(key, value)?,
         "workers" => {
-            settings.backfill.workers = u32::try_from(number(key, value)?)
-                .map_err(|_| unusable(key, value, "a number of workers"))?;
+            settings.backfill.workers = within(key, value, 1..=MOST_WORKERS)?;
         }
         "nice-ratio" => {
-            settings.backfill.nice_ratio =
-                value
-                    .parse()
-                    .ok()
-                    .filter(|ratio| *ratio <= MOST_NICE)
-                    .ok_or_else(|| unusable(key, value, "a whole number from 0 to 100"))?;
+            settings.backfill.nice_ratio = within(key, value, 0..=MOST_NICE)?;
         }
         // A live setting that a newer binary knew: it has no meaning here.
         _ => {}
@@ -372,14 +365,19 @@ fn amount(settings: &Settings, key: &str) -> Option<Amount> {
 }
 
 fn duration(key: &str, value: &str) -> Result<Duration, DbError> {
-    match humantime::parse_duration(value) {
-        Ok(duration) if duration >= Duration::from_millis(1) => Ok(duration),
-        _ => Err(unusable(
-            key,
-            value,
-            "a duration above zero, such as 500ms or 2s",
-        )),
-    }
+    parse_duration(value)
+        .map_err(|_| unusable(key, value, "a time from 1ms to a year, such as 500ms or 2s"))
+}
+
+fn within(key: &str, value: &str, bounds: RangeInclusive<u32>) -> Result<u32, DbError> {
+    let number = value.parse().ok();
+    number
+        .filter(|number| bounds.contains(number))
+        .ok_or_else(|| {
+            let (least, most) = (bounds.start(), bounds.end());
+            let expected = format!("a whole number from {least} to {most}");
+            unusable(key, value, &expected)
+        })
 }
 
 fn number(key: &str, value: &str) -> Result<u64, DbError> {
@@ -464,6 +462,9 @@ mod tests {
         for (key, value) in [
             ("workers", "0"),
             ("workers", "-1"),
+            ("workers", "65"),
+            ("nice-ratio", "101"),
+            ("lock-patience", "500d"),
             ("max-lock-duration", "0s"),
             ("max-lock-duration", "1us"),
             ("max-lock-duration", "3"),

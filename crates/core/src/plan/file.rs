@@ -282,11 +282,11 @@ fn count(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn workers(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "integer", "minimum": 1, "maximum": 64})
+    json_schema!({"type": "integer", "minimum": 1, "maximum": super::MOST_WORKERS})
 }
 
 fn nice_ratio(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "integer", "minimum": 0, "maximum": 100})
+    json_schema!({"type": "integer", "minimum": 0, "maximum": super::MOST_NICE})
 }
 
 fn acknowledgements(_: &mut SchemaGenerator) -> Schema {

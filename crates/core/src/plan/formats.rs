@@ -302,7 +302,7 @@ impl Report<'_> {
 
 /// Reads a duration as plans write it. The error completes a sentence that
 /// begins with the field's name.
-pub(crate) fn time_span(text: &str) -> Result<Duration, String> {
+pub fn time_span(text: &str) -> Result<Duration, String> {
     if text.trim_start().starts_with('-') {
         return Err("is negative".to_owned());
     }

@@ -37,6 +37,7 @@ pub use config::{Ceilings, Config};
 pub(crate) use conflicts::{Mentions, Role, TableUse};
 pub use diagnostic::{Diagnostic, render_all};
 pub(crate) use file::time as time_span;
+pub use formats::time_span as parse_duration;
 pub use hash::{describe_change, operations_hash, operations_json};
 pub use load::load;
 pub(crate) use operations::{Check, Declare, columns};
@@ -179,6 +180,11 @@ impl Default for Limits {
         }
     }
 }
+
+/// The most workers of a process.
+pub const MOST_WORKERS: u32 = 64;
+/// The highest `nice_ratio`.
+pub const MOST_NICE: u32 = 100;
 
 /// How rows are changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -81,12 +81,13 @@ struct Pools {
     batches: Pool,
 }
 
-/// Connections for our own tables, and for batches; opened on demand.
 /// After how many milliseconds the first of all roles of this database looks
 /// for a deadlock, as SQL: `deadlock_timeout` as it is set for any of them.
 const DEADLOCK_MS: &str = include_str!("deadlock_ms.sql");
 
+/// Connections for our own tables, opened on demand.
 const CONTROL_CONNECTIONS: usize = 8;
+/// The same for batches.
 const BATCH_CONNECTIONS: usize = 16;
 
 impl std::fmt::Debug for Postgres {
