@@ -19,7 +19,19 @@ use crate::object::{ObjectChange, TableSetting};
 pub const WIRE_VERSION: u32 = 1;
 
 /// The five phases of a program, in their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Add what new versions need, without disturbing old ones.

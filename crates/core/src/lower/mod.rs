@@ -96,7 +96,11 @@ pub fn lower(plan: &Plan, catalog: &Catalog) -> Result<Lowered, Vec<Refusal>> {
         operation.value.as_lower().lower(&mut lowering);
     }
     safety::check(&mut lowering);
-    arrange(lowering)
+    let lowered = arrange(lowering)?;
+    match safety::unmeetable(plan, &lowered.program) {
+        Some(refusal) => Err(vec![refusal]),
+        None => Ok(lowered),
+    }
 }
 
 /// Puts everything into the order of execution.
