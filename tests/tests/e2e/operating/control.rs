@@ -382,7 +382,12 @@ async fn what_cannot_be_set_is_refused() {
             2,
             "Did you mean `throttle.replication_lag`",
         ),
-        (&["set", "workers", "many"], 2, "a whole number above zero"),
+        (
+            &["set", "workers", "many"],
+            2,
+            "a whole number from 1 to 64",
+        ),
+        (&["set", "workers", "65"], 2, "a whole number from 1 to 64"),
         (&["set", "max-lock-duration", "0s"], 2, "such as 500ms"),
         (&["set", "workers"], 2, "Give workers a value"),
         (&["set", "--unset", "wokers"], 2, "Did you mean `workers`"),
