@@ -22,7 +22,7 @@ const SLOW: &str = "
 
 fn slow_plan(batch_rows: u32, more: &str) -> String {
     format!(
-        "{}limits: {{max_batch_rows: {batch_rows}, lock_patience: 20m}}\nbackfill: {{target_batch_time: 1s}}\n{more}\n\
+        "{}limits: {{max_batch_rows: {batch_rows}, lock_patience: 20m}}\nbackfill: {{target_batch_time: 1s, nice_ratio: 4}}\n{more}\n\
          acknowledge: [\"trigger:slow\"]\n",
         models::orders().plan("controlled", 1)
     )

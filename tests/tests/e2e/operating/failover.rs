@@ -50,7 +50,7 @@ impl Fleet {
             primary.password()
         ));
         let path = pontoon.plan(&format!(
-            "{}limits: {{max_batch_rows: 200}}\nbackfill: {{target_batch_time: 50ms, workers: 2}}\nthrottle: {{replication_lag: 10m}}\nacknowledge: [standby]\n",
+            "{}limits: {{max_batch_rows: 200}}\nbackfill: {{target_batch_time: 50ms, workers: 2, nice_ratio: 4}}\nthrottle: {{replication_lag: 10m}}\nacknowledge: [standby]\n",
             model.plan("moved", 1)
         ));
         Self {

@@ -34,7 +34,7 @@ async fn taken_back(version: u32, place: &str, again: Option<&str>) {
     );
     let pontoon = Pontoon::new(database.url());
     let path = pontoon.plan(&format!(
-        "{}limits: {{max_batch_rows: 300}}\ngates: []\n",
+        "{}limits: {{max_batch_rows: 300}}\nbackfill: {{nice_ratio: 4}}\ngates: []\n",
         model.plan("back", 1)
     ));
     let failpoint = format!("kill:{place}");

@@ -18,7 +18,7 @@ const ROWS: u64 = 12_000;
 /// stay as large as they may be, however slow the machine is.
 fn long_plan(name: &str) -> String {
     format!(
-        "{}limits: {{max_batch_rows: 100}}\nbackfill: {{target_batch_time: 1s}}\nacknowledge: [\"trigger:slow\"]\n",
+        "{}limits: {{max_batch_rows: 100}}\nbackfill: {{target_batch_time: 1s, nice_ratio: 4}}\nacknowledge: [\"trigger:slow\"]\n",
         models::orders().plan(name, 1)
     )
 }
