@@ -173,6 +173,37 @@ async fn the_last_range_goes_to_the_end_of_the_moment() {
     assert_eq!(found(&ranges), (1, 1, 0));
 }
 
+/// A table that grows faster than it is read does not keep a pass going.
+#[tokio::test]
+async fn a_pass_ends_however_fast_the_table_grows() {
+    let bed = Bed::new(
+        "CREATE TABLE t (id int PRIMARY KEY, amount int, amount_exact numeric, filler text NOT NULL);
+         ALTER TABLE t ALTER filler SET STORAGE PLAIN;",
+    )
+    .await;
+    let add = "INSERT INTO t SELECT (SELECT coalesce(max(id), 0) FROM t) + g, g, g, repeat('x', 7000) FROM generate_series(1, 600) g";
+    bed.execute(add).await;
+    let verify = amounts();
+    let mut range =
+        pontoon_engine::db::Database::ranges(&bed.pg, &bed.fence, &bed.verify_scan(&verify, 1))
+            .await
+            .expect("ranges")
+            .remove(0);
+    let mut chunks = 0;
+    while !range.done {
+        bed.execute(add).await;
+        range = bed
+            .chunk(&verify, &range, true)
+            .await
+            .expect("a chunk")
+            .range;
+        chunks += 1;
+        assert!(chunks < 20, "it goes on for ever: {range:?}");
+    }
+    // One row a page: what was there, as much again, and the margin.
+    assert_eq!(range.rows, 2 * 600 + 1_024);
+}
+
 #[tokio::test]
 async fn a_rewrite_begins_the_pass_again() {
     let bed = Bed::new(TABLE).await;

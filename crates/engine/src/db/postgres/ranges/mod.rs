@@ -16,7 +16,7 @@
 //! write covers that is enough: a row nobody touches never moves, and every
 //! touch brings its row into step. Without the end, rows that come faster than
 //! a scan that yields goes would keep it going for ever. A verify pass reads
-//! its last range to the end of the moment all the same.
+//! on behind it, as far as [`verify`](mod@super::verify) says.
 
 mod key;
 mod leaf;

@@ -66,7 +66,7 @@ pub(crate) struct PageUpper {
     pub(crate) begin: u64,
     /// The first page behind it.
     pub(crate) end: u64,
-    /// The scan goes on to the table's end of the moment, wherever it is then.
+    /// The scan reads on behind it, where the table has grown.
     #[serde(default)]
     pub(crate) tail: bool,
     /// Laps over each stretch of pages; 1 and less: it is gone over once.

@@ -10,7 +10,11 @@
 //! What a chunk found is stored with the range in the same transaction, so
 //! that a pass which was interrupted does not forget a mismatch.
 //!
-//! The last range of a leaf goes on to the table's end of the moment.
+//! The last range of a leaf goes on to the table's end of the moment, where
+//! rows stand now that were wrong and have been moved since. It reads at most as
+//! much again as the table had when the pass began, and [`MARGIN`]: what comes
+//! under the triggers is in step, and a table that grows faster than a pass that
+//! yields can read would keep it going for ever.
 
 use pontoon_core::sql::postgres::loss;
 use pontoon_core::sql::postgres::mapping::{any_of, mismatch, repairable};
@@ -32,6 +36,8 @@ use crate::db::{DbError, ErrorKind, Fence, VerifyReport, VerifyRequest};
 const MOST_EXAMPLES: usize = 20;
 /// Pages that one chunk looks at, at most (32 MB).
 const MOST_PAGES: u64 = 4_096;
+/// Pages that are read behind the end of a small table, too (8 MB).
+const MARGIN: u64 = 1_024;
 
 /// One chunk. Part of the waist.
 pub(super) async fn verify_chunk(
@@ -135,7 +141,7 @@ impl Chunk<'_> {
         let regclass = format!("{}::regclass", quote_literal(&table));
         let end = if self.upper.tail {
             format!(
-                "greatest(pontoon_end, pg_catalog.pg_relation_size({regclass}) / pg_catalog.current_setting('block_size')::bigint)"
+                "least(greatest(pontoon_end, pg_catalog.pg_relation_size({regclass}) / pg_catalog.current_setting('block_size')::bigint), 2 * pontoon_end + {MARGIN})"
             )
         } else {
             "pontoon_end".to_owned()
