@@ -29,9 +29,9 @@ pub(crate) struct Arguments {
     /// Times each contestant has its turn
     #[arg(long)]
     pub(crate) rounds: Option<u32>,
-    /// Looks at the application beside runs with these values of `nice_ratio`, too
-    #[arg(long, value_name = "RATIO", value_delimiter = ',')]
-    pub(crate) nice_ratio: Vec<u32>,
+    /// Looks at the application beside runs whose plan has these keys, too: `backfill: {nice_ratio: 32}; limits: {max_batch_rows: 50}`
+    #[arg(long, value_name = "KEYS")]
+    pub(crate) beside: Vec<String>,
     /// PostgreSQL's major version
     #[arg(long)]
     pub(crate) version: Option<u32>,

@@ -17,7 +17,7 @@ use crate::args::Arguments;
 use crate::peers::Peer;
 use crate::report::{Figure, Goal, Report, median, millis};
 use crate::server::{TURN, original, settle, turn};
-use crate::sitting::{FULL_SPEED, plan_text, sit};
+use crate::sitting::{FULL_SPEED, plan_text, sit, with_keys};
 use crate::table::{Table, Work};
 use crate::traffic::{Felt, Pace, Traffic};
 
@@ -34,12 +34,12 @@ const LOOK: Duration = Duration::from_millis(500);
 const MAX_LOCK_DURATION: f64 = 500.0;
 
 /// What goes on beside the application.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Beside {
     /// As a plan is that says nothing of throttle and batches.
     Default,
-    /// As one that rests so many times as long as each batch took.
-    Nice(u32),
+    /// As one that has these keys, separated by semicolons.
+    Keys(String),
     /// As fast as it goes.
     Unthrottled,
     /// One statement.
@@ -48,18 +48,18 @@ enum Beside {
 }
 
 impl Beside {
-    fn all(nice_ratios: &[u32]) -> Vec<Self> {
+    fn all(keys: &[String]) -> Vec<Self> {
         let mut all = vec![Self::Default];
-        all.extend(nice_ratios.iter().copied().map(Self::Nice));
+        all.extend(keys.iter().cloned().map(Self::Keys));
         all.extend([Self::Unthrottled, Self::PlainUpdate]);
         all.extend(Peer::found().into_iter().map(Self::Peer));
         all
     }
 
-    fn name(self) -> String {
+    fn name(&self) -> String {
         match self {
             Self::Default => "Pontoon, defaults".to_owned(),
-            Self::Nice(ratio) => format!("Pontoon, nice_ratio {ratio}"),
+            Self::Keys(keys) => format!("Pontoon, {keys}"),
             Self::Unthrottled => "Pontoon, 2 workers, 50,000 rows a batch".to_owned(),
             Self::PlainUpdate => "plain UPDATE".to_owned(),
             Self::Peer(peer) => peer.name().to_owned(),
@@ -98,18 +98,18 @@ pub(crate) async fn measure(
     let pace = Pace::Open {
         per_second: most * LOAD,
     };
-    let mut contestants = Beside::all(&arguments.nice_ratio);
+    let mut contestants = Beside::all(&arguments.beside);
     contestants.retain(|beside| arguments.keeps(&beside.name()));
     let mut turns: Vec<Vec<Turn>> = contestants.iter().map(|_| Vec::new()).collect();
     for _ in 0..arguments.rounds() {
         for (beside, turns) in contestants.iter().zip(&mut turns) {
-            turns.push(take_turn(server, &table, pace, *beside).await?);
+            turns.push(take_turn(server, &table, pace, beside).await?);
         }
     }
     let figures = contestants
         .iter()
         .zip(&turns)
-        .flat_map(|(beside, turns)| figures(*beside, turns, table.rows))
+        .flat_map(|(beside, turns)| figures(beside, turns, table.rows))
         .collect();
     report.add(
         "latency",
@@ -127,11 +127,11 @@ pub(crate) async fn measure(
 /// What one contestant's turns were like. Latencies are those of all turns
 /// together, since one turn is too short for a tail; the tail of the typical
 /// half second leaves out what the machine does to everybody now and then.
-fn figures(beside: Beside, turns: &[Turn], rows: u32) -> Vec<Figure> {
+fn figures(beside: &Beside, turns: &[Turn], rows: u32) -> Vec<Figure> {
     let name = beside.name();
     let before = format!("{name}: before it");
     let column = |value: &dyn Fn(&Turn) -> f64| turns.iter().map(value).collect::<Vec<f64>>();
-    let beside_is_ours = beside == Beside::Default;
+    let beside_is_ours = *beside == Beside::Default;
     let mut figures = Vec::new();
     for (what, share) in [
         ("p50", 0.5),
@@ -181,7 +181,7 @@ fn figures(beside: Beside, turns: &[Turn], rows: u32) -> Vec<Figure> {
     ));
     if matches!(
         beside,
-        Beside::Default | Beside::Nice(_) | Beside::Unthrottled
+        Beside::Default | Beside::Keys(_) | Beside::Unthrottled
     ) {
         let waits = column(&|turn| turn.attributed);
         let worst = waits.iter().copied().fold(0.0, f64::max);
@@ -203,11 +203,11 @@ async fn take_turn(
     server: &Server,
     table: &Table,
     pace: Pace,
-    beside: Beside,
+    beside: &Beside,
 ) -> Result<Turn, Error> {
     let client = turn(server).await?;
     let work = Work::Shapes;
-    if beside == Beside::PlainUpdate
+    if *beside == Beside::PlainUpdate
         && let Some(columns) = work.columns()
     {
         client.batch_execute(columns).await?;
@@ -247,11 +247,14 @@ async fn take_turn(
 }
 
 /// Has the contestant do its work, and tells how long it took.
-async fn backfill(server: &Server, client: &Client, beside: Beside) -> Result<Duration, Error> {
+async fn backfill(server: &Server, client: &Client, beside: &Beside) -> Result<Duration, Error> {
     let begun = Instant::now();
     let plan = match beside {
         Beside::Default => plan_text(Work::Shapes, "", ""),
-        Beside::Nice(ratio) => plan_text(Work::Shapes, &format!("nice_ratio: {ratio}"), ""),
+        Beside::Keys(keys) => {
+            let keys: Vec<&str> = keys.split(';').map(str::trim).collect();
+            with_keys(Work::Shapes, &keys.join("\n"))
+        }
         Beside::Unthrottled => plan_text(
             Work::Shapes,
             &format!("workers: 2, {FULL_SPEED}"),

@@ -62,9 +62,15 @@ pub(crate) const FULL_SPEED: &str = "nice_ratio: 0";
 
 /// A plan's text; `backfill` are keys of that name.
 pub(crate) fn plan_text(work: Work, backfill: &str, more: &str) -> String {
+    with_keys(work, &format!("backfill: {{{backfill}}}\n{more}"))
+}
+
+/// A plan's text with these keys, one a line.
+pub(crate) fn with_keys(work: Work, keys: &str) -> String {
+    let operations = work.operations();
     format!(
-        "plan: bench\nversion: 1\nbackfill: {{{backfill}}}\n{more}operations:\n{}",
-        work.operations()
+        "plan: bench\nversion: 1\n{}\noperations:\n{operations}",
+        keys.trim_end()
     )
 }
 
