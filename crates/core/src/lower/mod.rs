@@ -17,6 +17,7 @@ mod context;
 pub mod dependents;
 #[cfg(test)]
 mod fixtures;
+mod gates;
 mod objects;
 mod partitioned;
 mod refusal;
@@ -68,7 +69,7 @@ pub struct Lowered {
     /// The program.
     pub program: Program,
     /// Sentences about consequences, in the order of the operations: the
-    /// 1-based operation and the text.
+    /// 1-based operation (0 for the plan as a whole) and the text.
     pub notes: Vec<(usize, String)>,
 }
 
@@ -96,11 +97,13 @@ pub fn lower(plan: &Plan, catalog: &Catalog) -> Result<Lowered, Vec<Refusal>> {
         operation.value.as_lower().lower(&mut lowering);
     }
     safety::check(&mut lowering);
-    let lowered = arrange(lowering)?;
-    match safety::unmeetable(plan, &lowered.program) {
-        Some(refusal) => Err(vec![refusal]),
-        None => Ok(lowered),
+    let mut lowered = arrange(lowering)?;
+    if let Some(refusal) = gates::unmeetable(plan, &lowered.program) {
+        return Err(vec![refusal]);
     }
+    let of_plan = gates::open_contract(plan, &lowered.program);
+    lowered.notes.extend(of_plan.map(|note| (0, note)));
+    Ok(lowered)
 }
 
 /// Puts everything into the order of execution.

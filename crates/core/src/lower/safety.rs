@@ -7,15 +7,12 @@ use crate::catalog::{
 use crate::name::TableName;
 use crate::object::{ObjectChange, TableSetting};
 use crate::ops::common::TableRef;
-use crate::plan::Plan;
 use crate::sql::postgres::locks::{action_locks, locks};
 use crate::sql::quote::quote_ident;
-use crate::step::{
-    Action, Change, Concurrent, CursorKind, MappedColumn, Phase, Program, Rule, Step, Undo,
-};
+use crate::step::{Action, Change, Concurrent, CursorKind, MappedColumn, Phase, Rule, Undo};
 
+use super::Lowering;
 use super::context::{ddl, mapped, nearest};
-use super::{Lowering, Refusal, RefusalKind};
 
 /// The names of the first and the last row trigger of a dual write begin with
 /// these; anything that sorts outside them would see or leave a row out of step.
@@ -278,30 +275,6 @@ fn row_limit(lowering: &mut Lowering<'_>) {
     }
 }
 
-/// A gate in front of the program's steps that waits until old versions have
-/// not written for a while, where no dual write is there to tell.
-pub(super) fn unmeetable(plan: &Plan, program: &Program) -> Option<Refusal> {
-    let tells = |step: &Step| matches!(step.action, Action::Sync(_));
-    if program.steps.iter().any(tells) {
-        return None;
-    }
-    let mut gates = plan.gates.iter();
-    let gate = gates.find(|gate| {
-        let stands = program.steps.iter().any(|step| step.phase >= gate.before);
-        gate.old_writes_idle.is_some() && stands
-    })?;
-    Some(Refusal {
-        operation: 0,
-        line: 0,
-        kind: RefusalKind::Invalid,
-        message: format!(
-            "the gate before {} has `old_writes_idle`, and the plan keeps no two shapes in step, so nothing tells when an old version last wrote",
-            gate.before.name()
-        ),
-        hints: vec!["Leave it out, and approve when the new version is everywhere.".to_owned()],
-    })
-}
-
 impl Lowering<'_> {
     /// The catalog before the plan.
     pub fn catalog(&self) -> &crate::catalog::Catalog {
@@ -311,12 +284,6 @@ impl Lowering<'_> {
     /// The plan's author accepts this effect: `publication:NAME`.
     pub fn acknowledges(&self, word: &str) -> bool {
         self.plan.acknowledge.iter().any(|known| known == word)
-    }
-
-    /// A gate of the plan waits until old versions have not written for a while.
-    pub fn waits_for_idle(&self) -> bool {
-        let mut gates = self.plan.gates.iter();
-        gates.any(|gate| gate.old_writes_idle.is_some())
     }
 
     /// What the plan asks for.

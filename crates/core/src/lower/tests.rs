@@ -701,20 +701,6 @@ fn tables_are_named_before_anything_is_known() {
 }
 
 #[test]
-fn a_gate_that_nothing_can_meet_is_refused() {
-    let attempt = |operations: &str| {
-        let mut plan = parse(operations);
-        plan.gates[0].old_writes_idle = Some(std::time::Duration::from_secs(1));
-        lower(&plan, &answer(users(), &plan))
-    };
-    let refused = attempt("  - drop_column: {table: users, column: amount}")
-        .expect_err("nobody would know when old versions last wrote");
-    assert!(refused[0].message.contains("`old_writes_idle`"));
-    attempt("  - rename_column: {table: users, from: email, to: mail}").expect("triggers tell");
-    attempt("  - set_comment: {table: users, comment: people}").expect("no gate is reached");
-}
-
-#[test]
 fn a_preview_tells_everything_before_anything_changes() {
     let mut table = users();
     table.triggers.push(Trigger {

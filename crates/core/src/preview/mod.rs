@@ -150,7 +150,7 @@ pub enum UndoPreview {
 /// A consequence.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Note {
-    /// 1-based number of the operation.
+    /// 1-based number of the operation; 0 for the plan as a whole.
     pub operation: usize,
     /// A sentence.
     pub text: String,

@@ -69,7 +69,10 @@ fn write(out: &mut String, preview: &Preview) -> std::fmt::Result {
     if !preview.notes.is_empty() {
         writeln!(out, "\nNotes")?;
         for note in &preview.notes {
-            writeln!(out, "  operation {}: {}", note.operation, note.text)?;
+            match note.operation {
+                0 => writeln!(out, "  {}", note.text)?,
+                no => writeln!(out, "  operation {no}: {}", note.text)?,
+            }
         }
     }
     writeln!(out, "\nNothing was changed.")

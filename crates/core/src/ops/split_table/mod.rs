@@ -121,12 +121,9 @@ impl SplitTable {
     /// What keeps a table from being split at all.
     fn refuse_whole(&self, lowering: &mut Lowering<'_>, table: &Table) {
         let name = &table.name;
-        if lowering.waits_for_idle() {
-            lowering.invalid(
-                "a gate has `old_writes_idle`, and both versions write what `split_table` moves, by one name or the other: nobody can tell when an old one last did",
-                "Leave it out, and approve when the new version is everywhere.",
-            );
-        }
+        lowering.refuse_idle_gates(
+            "both versions write what `split_table` moves, by one name or the other",
+        );
         if table.kind == TableKind::Partitioned || !table.children.is_empty() {
             lowering.unsafe_(
                 format!("{name} is partitioned or has inheritance children, and this version splits ordinary tables only"),
