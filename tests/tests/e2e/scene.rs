@@ -67,6 +67,14 @@ impl Scene {
         text(&self.client, sql).await
     }
 
+    /// The SQLSTATE of a statement of this role; `00000` when it does not fail.
+    pub(crate) async fn code_as(&self, role: &str, sql: &str) -> String {
+        self.sql(&format!("SET ROLE {role}")).await;
+        let code = code(&self.client, sql).await;
+        self.sql("RESET ROLE").await;
+        code
+    }
+
     /// Runs the plan to its end, approving the gate, and demands success.
     pub(crate) async fn completed(&self, plan: &str) -> Finished {
         let path = self.pontoon.plan(plan);

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use pontoon_sandbox::TestDatabase;
-use pontoon_sandbox::app::{App, ProbeOptions, StallProbe, models};
-use pontoon_tests::Pontoon;
+use pontoon_sandbox::app::{App, ProbeOptions, StallProbe, StallReport, models};
+use pontoon_tests::{Pontoon, Running};
+use tokio_postgres::Client;
+
+use crate::scene::run;
 
 const BUDGET: Duration = Duration::from_millis(500);
 /// What sampling every 10 ms may add.
@@ -18,11 +21,15 @@ fn plan() -> String {
     )
 }
 
-/// A session holds a conflicting lock; the run waits, names it, and goes on
-/// by itself.
-#[tokio::test(flavor = "multi_thread")]
-async fn while_somebody_holds_a_conflicting_lock() {
-    for version in crate::versions() {
+/// A table that a probe looks at, and a session that holds a conflicting lock.
+struct Held {
+    database: TestDatabase,
+    probe: StallProbe,
+    holder: Client,
+}
+
+impl Held {
+    async fn new(version: u32) -> Self {
         let model = models::orders();
         let database = TestDatabase::create(version).await.expect("a database");
         let client = database.client().await.expect("a connection");
@@ -33,14 +40,31 @@ async fn while_somebody_holds_a_conflicting_lock() {
             .await
             .expect("the probe");
         let holder = database.client().await.expect("a connection");
-        holder
-            .batch_execute(
-                "SET application_name = 'nightly report'; BEGIN; SELECT count(*) FROM orders",
-            )
-            .await
-            .expect("a lock is held");
+        let hold = "SET application_name = 'nightly report'; BEGIN; SELECT count(*) FROM orders";
+        run(&holder, hold).await;
+        Self {
+            database,
+            probe,
+            holder,
+        }
+    }
 
-        let pontoon = Pontoon::new(database.url());
+    /// Lets the run go on to its gate: what the application felt.
+    async fn release(self, running: Running) -> StallReport {
+        run(&self.holder, "COMMIT").await;
+        let (ended, _) = running.wait().await;
+        ended.expect(0);
+        self.probe.stop().await
+    }
+}
+
+/// A session holds a conflicting lock; the run waits, names it, and goes on
+/// by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_somebody_holds_a_conflicting_lock() {
+    for version in crate::versions() {
+        let held = Held::new(version).await;
+        let pontoon = Pontoon::new(held.database.url());
         let mut running = pontoon.spawn(&["run", &pontoon.plan(&plan())]);
         let waiting = running
             .event("lock_waiting")
@@ -56,10 +80,7 @@ async fn while_somebody_holds_a_conflicting_lock() {
         assert_eq!(status["runs"][0]["state"], "running", "{status}");
 
         tokio::time::sleep(Duration::from_secs(20)).await;
-        holder.batch_execute("COMMIT").await.expect("released");
-        let (ended, _) = running.wait().await;
-        ended.expect(0);
-        let report = probe.stop().await;
+        let report = held.release(running).await;
         assert!(!report.suspects.is_empty(), "the sampler saw us: {report}");
         assert!(report.table.attributed <= BUDGET + TOLERANCE, "{report}");
         assert!(report.table.errors.is_empty(), "{report}");
@@ -70,21 +91,8 @@ async fn while_somebody_holds_a_conflicting_lock() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_our_process_is_stopped() {
     for version in crate::versions() {
-        let model = models::orders();
-        let database = TestDatabase::create(version).await.expect("a database");
-        let client = database.client().await.expect("a connection");
-        App::install(&model, &client, 2_000)
-            .await
-            .expect("the model");
-        let probe = StallProbe::start(ProbeOptions::new(database.url()), model.probe())
-            .await
-            .expect("the probe");
-        let holder = database.client().await.expect("a connection");
-        holder
-            .batch_execute("BEGIN; SELECT count(*) FROM orders")
-            .await
-            .expect("a lock is held");
-        let pontoon = Pontoon::new(database.url());
+        let held = Held::new(version).await;
+        let pontoon = Pontoon::new(held.database.url());
         let path = pontoon.plan(&plan());
         let mut running = pontoon.spawn(&["run", &path]);
         running.event("lock_waiting").await.expect("it waits");
@@ -95,10 +103,7 @@ async fn while_our_process_is_stopped() {
             tokio::time::sleep(Duration::from_millis(1500)).await;
             running.signal(Signal::SIGCONT);
         }
-        holder.batch_execute("COMMIT").await.expect("released");
-        let (ended, _) = running.wait().await;
-        ended.expect(0);
-        let report = probe.stop().await;
+        let report = held.release(running).await;
         assert!(report.table.attributed <= BUDGET + TOLERANCE, "{report}");
     }
 }

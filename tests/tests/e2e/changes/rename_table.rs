@@ -240,14 +240,6 @@ const ROLES: &str = "
     GRANT SELECT (id, open), INSERT, UPDATE (open) ON orders TO rename_reader;
     ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO rename_stranger";
 
-/// The SQLSTATE of a statement of this role.
-async fn as_role(scene: &Scene, role: &str, sql: &str) -> String {
-    scene.sql(&format!("SET ROLE {role}")).await;
-    let code = code(&scene.client, sql).await;
-    scene.sql("RESET ROLE").await;
-    code
-}
-
 /// Nobody may do through the view what they may not do on the table, also when
 /// every new relation is given to somebody.
 #[tokio::test(flavor = "multi_thread")]
@@ -284,7 +276,7 @@ async fn rights_are_those_of_the_table() {
                 .await;
             for name in NAMES {
                 let sql = statement.replace("{}", name);
-                assert_eq!(as_role(&scene, role, &sql).await, wanted, "{role}: {sql}");
+                assert_eq!(scene.code_as(role, &sql).await, wanted, "{role}: {sql}");
             }
         }
         assert_eq!(
@@ -328,7 +320,9 @@ async fn row_policies_hold() {
             scene
                 .sql("REVOKE SELECT ON orders FROM rename_reader")
                 .await;
-            let late = as_role(&scene, "rename_reader", "SELECT id FROM purchases").await;
+            let late = scene
+                .code_as("rename_reader", "SELECT id FROM purchases")
+                .await;
             assert_eq!(late, "42501", "what is revoked is revoked through both");
             scene.pontoon.call(&["rollback", "--yes"]).await.expect(0);
             scene

@@ -801,7 +801,7 @@ async fn rights_go_along() {
         let copy = copy(&scene.client).await;
         for role in ["split_reader", "split_writer", "split_stranger"] {
             let sql = format!("SELECT id FROM {copy}");
-            assert_eq!(as_role(&scene, role, &sql).await, "42501", "{role}");
+            assert_eq!(scene.code_as(role, &sql).await, "42501", "{role}");
         }
         for done in [false, true] {
             if done {
@@ -869,7 +869,7 @@ async fn rights_go_along() {
                 ("split_owner", "SELECT avatar FROM profiles", "00000"),
             ] {
                 assert_eq!(
-                    as_role(&scene, role, statement).await,
+                    scene.code_as(role, statement).await,
                     wanted,
                     "{done} {role}: {statement}"
                 );
@@ -883,13 +883,6 @@ async fn rights_go_along() {
         );
         scene.end().await;
     }
-}
-
-async fn as_role(scene: &Scene, role: &str, sql: &str) -> String {
-    scene.sql(&format!("SET ROLE {role}")).await;
-    let code = code(&scene.client, sql).await;
-    scene.sql("RESET ROLE").await;
-    code
 }
 
 /// Two splits of one table and a column that is filled: one pair of triggers

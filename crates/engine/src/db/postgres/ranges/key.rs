@@ -15,7 +15,7 @@
 //! A plan's `backfill.cursor` overrides the choice, and a chase after rows that
 //! passes along pages have not met goes along a key wherever there is one.
 
-use pontoon_core::sql::quote::{quote_ident, quote_table};
+use pontoon_core::sql::quote::{quote_ident, quote_list, quote_table};
 use pontoon_core::step::CursorKind;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
@@ -38,8 +38,13 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// Its columns, each with something behind it.
-    fn list(&self, behind: &str) -> String {
+    /// Its columns: `"a", "b"`.
+    fn list(&self) -> String {
+        quote_list(self.columns.iter().map(|(name, _)| name.as_str()))
+    }
+
+    /// Its columns, each with this behind it: `"a" DESC, "b" DESC`.
+    fn list_with(&self, behind: &str) -> String {
         let columns = self.columns.iter();
         let columns = columns.map(|(name, _)| format!("{}{behind}", quote_ident(name)));
         columns.collect::<Vec<_>>().join(", ")
@@ -117,7 +122,7 @@ pub(super) async fn split(
     let rows = leaf.rows.unwrap_or(leaf.pages * 50).max(1);
     let percent = (super::as_float(parts * SAMPLE_PER_PART) / super::as_float(rows) * 100.0)
         .clamp(0.000_001, 100.0);
-    let (columns, texts) = (key.list(""), key.list("::text"));
+    let (columns, texts) = (key.list(), key.list_with("::text"));
     // The number of rows in the sample is not known beforehand, and neither
     // is whether there are as many as parts.
     let sql = format!(
@@ -146,10 +151,10 @@ pub(super) async fn last(
 ) -> Result<Option<Point>, DbError> {
     let sql = format!(
         "SELECT ARRAY[{}] AS bound FROM (SELECT {} FROM ONLY {} ORDER BY {} LIMIT 1) AS greatest",
-        key.list("::text"),
-        key.list(""),
+        key.list_with("::text"),
+        key.list(),
         quote_table(&leaf.table),
-        key.list(" DESC")
+        key.list_with(" DESC")
     );
     let row = client
         .query_typed_opt(&sql, &[])
