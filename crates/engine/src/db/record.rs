@@ -22,7 +22,7 @@ pub enum RunState {
     Running,
     /// At a gate.
     Waiting,
-    /// By an operator or a spent budget; see the reason.
+    /// By an operator, a spent budget, or where `--until` asked; see the reason.
     Paused,
     /// A step failed; `run` tries it again.
     Failed,

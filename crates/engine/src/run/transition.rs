@@ -1,8 +1,7 @@
 //! What comes next: the state machine, without I/O.
 //!
-//! The order of work is the order of the program's steps. A phase is never
-//! compared with another by its value; "before" and "after" are places in
-//! [`Phase::ALL`], and a run's place is the first step that is not done.
+//! The order of work is the order of the program's steps, and a run's place is
+//! the first step that is not done.
 
 use pontoon_core::plan::Gate;
 use pontoon_core::step::{Action, Phase, Undo};
@@ -31,14 +30,20 @@ pub(crate) struct Until {
     pub(crate) phase: Option<Phase>,
 }
 
-/// The place of a phase in the order of phases.
-pub(crate) fn place(phase: Phase) -> usize {
-    match phase {
-        Phase::Expand => 0,
-        Phase::DualWrite => 1,
-        Phase::Backfill => 2,
-        Phase::Verify => 3,
-        Phase::Contract => 4,
+/// A gate is passed once a step behind it has begun: nothing is asked for again
+/// after an interruption.
+pub(crate) fn passed(steps: &[StepRecord], gate: &Gate) -> bool {
+    steps.iter().any(|step| {
+        step.step.phase >= gate.before && matches!(step.state, StepState::Running | StepState::Done)
+    })
+}
+
+impl Until {
+    /// Why a run stands where it was reached.
+    pub(crate) fn reason(self) -> Option<String> {
+        let gate = |phase: Phase| format!("stands in front of {}, where --until asked", phase.name());
+        let phase = |phase: Phase| format!("stands behind {}, where --until asked", phase.name());
+        self.gate.map(gate).or(self.phase.map(phase))
     }
 }
 
@@ -55,24 +60,15 @@ pub(crate) fn next(
     }) else {
         return Next::Complete;
     };
-    let here = place(steps[index].step.phase);
-    if until.phase.is_some_and(|phase| here > place(phase))
-        || until.gate.is_some_and(|gate| here >= place(gate))
+    let here = steps[index].step.phase;
+    if until.phase.is_some_and(|phase| here > phase) || until.gate.is_some_and(|gate| here >= gate)
     {
         return Next::Until;
     }
-    // A gate is passed once a step behind it has begun: approval is not asked
-    // for again after an interruption.
-    let begun = |gate: &Gate| {
-        steps.iter().any(|step| {
-            place(step.step.phase) >= place(gate.before)
-                && matches!(step.state, StepState::Running | StepState::Done)
-        })
-    };
     let closed = gates
         .iter()
-        .filter(|gate| here >= place(gate.before))
-        .find(|gate| !begun(gate) && !approved(gate.before));
+        .filter(|gate| here >= gate.before)
+        .find(|gate| !passed(steps, gate) && !approved(gate.before));
     match closed {
         Some(gate) => Next::Gate(gate.clone()),
         None => Next::Step(index),

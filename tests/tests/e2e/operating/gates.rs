@@ -54,6 +54,10 @@ async fn before_every_phase() {
             .call(&["run", &path, "--approve", "backfill", "--until", "verify"])
             .await
             .expect(0);
+        let status = scene.status().await;
+        assert_eq!(status["state"], "paused", "{status}");
+        let reason = "stands in front of verify, where --until asked";
+        assert_eq!(status["reason"], reason, "{status}");
         assert_eq!(scene.text("SELECT count(exact) FROM items").await, "3000");
         scene.pontoon.call(&["run", &path]).await.expect(5);
         assert_eq!(scene.status().await["gate"], "verify");

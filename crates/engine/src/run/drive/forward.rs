@@ -9,9 +9,7 @@ use super::super::api::{Ending, RunError};
 use super::super::positions;
 use super::super::transition::{self, Next, Until};
 use super::{Driver, Stop, lost};
-use crate::db::{
-    Command, Database, ErrorKind, RunChange, RunRecord, RunState, StepRecord, StepState,
-};
+use crate::db::{Command, Database, ErrorKind, RunChange, RunRecord, RunState, StepRecord};
 use crate::event::Event;
 use crate::failpoint;
 
@@ -65,7 +63,7 @@ impl<D: Database> Driver<'_, D> {
                     return Ok(Ending::Completed);
                 }
                 Next::Until => {
-                    self.rest(&record).await?;
+                    self.rest(&record, until).await?;
                     return Ok(Ending::Until);
                 }
                 Next::Gate(gate) => {
@@ -152,15 +150,22 @@ impl<D: Database> Driver<'_, D> {
         Ok(self.db.append_event(self.fence(), &event).await?)
     }
 
-    /// Leaves the run so that `run` goes on.
-    async fn rest(&self, record: &RunRecord) -> Result<(), RunError> {
-        if record.state == RunState::Running {
+    /// Leaves the run where `--until` asked, so that nobody takes it for one
+    /// whose process is gone; `run` goes on.
+    async fn rest(&self, record: &RunRecord, until: Until) -> Result<(), RunError> {
+        let reason = until.reason();
+        if record.state == RunState::Paused && record.reason == reason {
             return Ok(());
         }
         self.change(RunChange {
-            state: Some(RunState::Running),
+            state: Some(RunState::Paused),
             gate: Some(None),
-            reason: Some(None),
+            reason: Some(reason.clone()),
+            error: Some(None),
+            event: Some(Event::StateChanged {
+                state: RunState::Paused.name().to_owned(),
+                reason,
+            }),
             ..RunChange::default()
         })
         .await
@@ -216,17 +221,11 @@ impl<D: Database> Driver<'_, D> {
         steps: &[StepRecord],
         step: &StepRecord,
     ) -> Result<Option<(Gate, String)>, RunError> {
-        let here = transition::place(step.step.phase);
         for gate in &record.new.settings.gates {
             let Some(wanted) = gate.old_writes_idle else {
                 continue;
             };
-            let behind = transition::place(gate.before);
-            let begun = steps.iter().any(|step| {
-                transition::place(step.step.phase) >= behind
-                    && matches!(step.state, StepState::Running | StepState::Done)
-            });
-            if here < behind || begun {
+            if step.step.phase < gate.before || transition::passed(steps, gate) {
                 continue;
             }
             let seen = self.db.old_writes(self.run).await?;
