@@ -166,6 +166,7 @@ pub(crate) fn state_words(run: &RunRecord) -> String {
     match (state, run.gate, &run.holder) {
         (RunState::Waiting, Some(gate), _) => format!("waiting at {}", gate.name()),
         (RunState::Running, _, None) => format!("stopped in {}", run.phase.name()),
+        (RunState::Paused, _, _) => format!("paused in {}", run.phase.name()),
         _ => state.name().replace('_', " "),
     }
 }

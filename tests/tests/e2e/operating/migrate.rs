@@ -249,10 +249,7 @@ async fn stops_at_gates_and_brings_a_folder_to_one() {
             &said,
             &["Of 2 plans, 0 are applied; the others stand where --until asked."],
         );
-        assert_eq!(
-            desk.history().await,
-            ["1 amounts running", "2 slugs running"]
-        );
+        assert_eq!(desk.history().await, ["1 amounts paused", "2 slugs paused"]);
         let filled = "SELECT (SELECT count(exact) FROM items) + (SELECT count(slug) FROM parts)";
         assert_eq!(desk.0.text(filled).await, (2 * ROWS).to_string());
         // It stands there again, and takes nothing for approval.
@@ -679,10 +676,10 @@ async fn plans_that_would_harm_each_other_are_refused_before_they_begin() {
             &[
                 "Plan 2 of 2: version 2, twice",
                 "wo shapes of public.items are kept in step already, by run",
-                "plan amounts, version 1, which is stopped in verify",
+                "plan amounts, version 1, which is paused in verify",
             ],
         );
-        assert_eq!(desk.history().await, ["1 amounts running"]);
+        assert_eq!(desk.history().await, ["1 amounts paused"]);
         // The other way round: the trigger would read a column that is gone.
         desk.plan(
             "2",
@@ -705,7 +702,7 @@ async fn plans_that_would_harm_each_other_are_refused_before_they_begin() {
         desk.migrate(&["--until", "contract"], 4).await;
         assert_eq!(
             desk.history().await,
-            ["1 amounts running", "2 notes completed"]
+            ["1 amounts paused", "2 notes completed"]
         );
         let said = desk.migrate(&["--approve", "contract"], 0).await;
         assert_says(&said, &["2 plans of plans are applied."]);
@@ -724,7 +721,7 @@ async fn plans_that_would_harm_each_other_are_refused_before_they_begin() {
         let said = desk.migrate(&["--until", "contract"], 4).await;
         assert_says(
             &said,
-            &["Version 4 of plan slugs is stopped in verify; version 5 cannot begin"],
+            &["Version 4 of plan slugs is paused in verify; version 5 cannot begin"],
         );
         desk.migrate(&["--approve", "contract"], 0).await;
         desk.end().await;
