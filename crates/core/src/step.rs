@@ -488,6 +488,14 @@ pub enum Rule {
         /// Where the equal row is.
         twin: Box<Twin>,
     },
+    /// `new`, one column, refers to the row of a lookup table that holds the
+    /// values of `old` (`extract_lookup`); both are written by applications.
+    /// Where nobody has added the values to the lookup table yet, the
+    /// transaction that writes them does when it commits.
+    Referred {
+        /// Where the values are.
+        lookup: Box<Lookup>,
+    },
     /// `old` is filled on INSERT where it is NULL (`drop_column … down`).
     Omitted {
         /// One expression per old column, over the rest of the row.
@@ -504,6 +512,26 @@ pub struct Twin {
     pub key: Vec<MappedColumn>,
     /// The other columns that both have.
     pub columns: Vec<MappedColumn>,
+}
+
+/// A table with one row for each combination of values that the old columns of
+/// a mapping hold. Its columns are called as they are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lookup {
+    /// The table.
+    pub table: TableName,
+    /// Its key, to which the mapping's new column refers.
+    pub id: String,
+    /// The collations of the old columns, in their order; `None` for what is no
+    /// text.
+    pub collations: Vec<Option<String>>,
+    /// The primary key of the table that refers to it: a row is found again by
+    /// it when the transaction that wrote it commits.
+    pub key: Vec<MappedColumn>,
+    /// The foreign key that stands between the two once the run is over.
+    pub foreign_key: String,
+    /// The function of ours that finds values, and adds those that are missing.
+    pub find: String,
 }
 
 /// What a write that gives both shapes inconsistently means.

@@ -260,7 +260,11 @@ fn operations_of(sync: &Sync) -> Vec<usize> {
 /// Present rows have to be brought into step, and proven to be.
 fn needs_scan(sync: &Sync) -> bool {
     sync.mappings.iter().any(|mapping| match mapping.rule {
-        Rule::Pair { .. } | Rule::Fill { .. } | Rule::Derived { .. } | Rule::Copied { .. } => true,
+        Rule::Pair { .. }
+        | Rule::Fill { .. }
+        | Rule::Derived { .. }
+        | Rule::Copied { .. }
+        | Rule::Referred { .. } => true,
         Rule::Omitted { .. } => false,
     })
 }

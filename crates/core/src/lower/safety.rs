@@ -25,13 +25,15 @@ pub(super) fn check(lowering: &mut Lowering<'_>) {
     let mut synced: Vec<(usize, TableName, Vec<String>)> = Vec::new();
     for (table, mapping) in &lowering.mappings {
         let written = match mapping.rule {
-            Rule::Pair { .. } | Rule::Fill { .. } | Rule::Derived { .. } | Rule::Copied { .. } => {
-                mapping
-                    .new
-                    .iter()
-                    .map(|column| column.name.clone())
-                    .collect()
-            }
+            Rule::Pair { .. }
+            | Rule::Fill { .. }
+            | Rule::Derived { .. }
+            | Rule::Copied { .. }
+            | Rule::Referred { .. } => mapping
+                .new
+                .iter()
+                .map(|column| column.name.clone())
+                .collect(),
             Rule::Omitted { .. } => Vec::new(),
         };
         synced.push((mapping.operation, table.clone(), written));

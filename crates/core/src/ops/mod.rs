@@ -2,6 +2,7 @@
 //! `doc.md` and `example.yaml`, and one line in the list below.
 
 pub mod common;
+mod moving;
 mod regroup;
 mod restore;
 pub mod rights;
@@ -106,6 +107,7 @@ operations! {
     drop_table => DropTable(DropTable),
     rename_table => RenameTable(RenameTable),
     split_table => SplitTable(SplitTable),
+    extract_lookup => ExtractLookup(ExtractLookup),
     add_column => AddColumn(AddColumn),
     add_generated => AddGenerated(AddGenerated),
     drop_column => DropColumn(DropColumn),

@@ -217,7 +217,9 @@ fn is_copied(mapping: &Mapping) -> bool {
 
 fn is_filled(mapping: &Mapping) -> bool {
     match mapping.rule {
-        Rule::Pair { .. } | Rule::Fill { .. } | Rule::Derived { .. } => true,
+        Rule::Pair { .. } | Rule::Fill { .. } | Rule::Derived { .. } | Rule::Referred { .. } => {
+            true
+        }
         // What is read and written is a view of the rows themselves.
         Rule::Copied { .. } => false,
         Rule::Omitted { .. } => false,
@@ -245,6 +247,10 @@ fn may_write(table: &str, mapping: &Mapping) -> Option<String> {
             "May write {table} ({new}); left out, it is computed from ({old})."
         )),
         Rule::Copied { .. } => None,
+        Rule::Referred { lookup } => Some(format!(
+            "May add rows to {}, and write {table} ({new}) instead of ({old}): the other side follows. Rows of {} neither change nor go before contract is over.",
+            lookup.table, lookup.table
+        )),
         Rule::Derived { .. } if mapping.new.iter().all(|c| c.name.starts_with(OURS)) => None,
         Rule::Derived { .. } => Some(format!(
             "May read {table} ({new}) once it is filled; it is computed on every write."

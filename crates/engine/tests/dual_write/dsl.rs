@@ -139,6 +139,7 @@ pub(crate) fn stable(mut mapping: Mapping) -> Mapping {
         Rule::Pair { up, down, .. } => vec![up, down],
         Rule::Fill { up } | Rule::Derived { up } | Rule::Copied { up, .. } => vec![up],
         Rule::Omitted { down } => vec![down],
+        Rule::Referred { .. } => vec![],
     };
     for expr in lists.into_iter().flatten() {
         expr.volatility = Volatility::Stable;

@@ -6,6 +6,7 @@
 
 mod dependents;
 mod enum_values;
+mod extract_lookup;
 mod keys;
 mod losses;
 mod operations;

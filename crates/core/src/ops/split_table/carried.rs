@@ -8,6 +8,7 @@ use crate::catalog::{
 use crate::lower::{Lowering, index_statistics, is_unusual};
 use crate::name::TableName;
 use crate::object::{Object, ObjectChange, RelationKind, TableSetting};
+use crate::ops::moving::TWO_PLANS;
 use crate::step::Change;
 
 /// What the new table has of the old one.
@@ -106,7 +107,7 @@ impl Carried {
                         "cannot split {}: another operation of the plan concerns {}, too",
                         table.name, dependent.name
                     ),
-                    super::TWO_PLANS,
+                    TWO_PLANS,
                 );
             }
             match dependent.kind {

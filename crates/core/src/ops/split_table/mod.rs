@@ -9,12 +9,12 @@ mod steps;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Column, Table, TableKind};
+use crate::catalog::{Column, Table};
 use crate::expr::{Expr, Volatility};
-use crate::lower::{Asking, Lower, Lowering, cut, mapped};
+use crate::lower::{Asking, Lower, Lowering, mapped};
 use crate::name::TableName;
-use crate::object::{Object, RelationKind};
 use crate::ops::common::{ExactName, TableRef};
+use crate::ops::moving::{self, foreign_key, primary_key};
 use crate::plan::{Check, Declare, Mentions, Role, TableUse};
 
 use carried::Carried;
@@ -62,9 +62,7 @@ impl Lower for SplitTable {
     fn ask(&self, asking: &mut Asking<'_>) {
         let table = asking.table(&self.table);
         let into = TableName::new(&table.schema, &self.into);
-        for object in taken(&into) {
-            asking.object(object);
-        }
+        moving::ask(asking, &into, &[primary_key(&into)]);
         if let Some(table) = asking.catalog().tables.get(&table) {
             for object in carried::commented(table, &self.columns) {
                 asking.object(object);
@@ -79,18 +77,18 @@ impl Lower for SplitTable {
             return;
         };
         let into = TableName::new(&table.name.schema, &self.into);
-        for object in taken(&into) {
-            if lowering.object(&object).is_some() {
-                lowering.invalid(
-                    format!("{object} exists already"),
-                    "Choose another name. A table's name is that of its row type, too, and its primary key's index is called after it.",
-                );
-                return;
-            }
+        if moving::refuse_taken(lowering, &into, &[primary_key(&into)]) {
+            return;
         }
         self.refuse_whole(lowering, &table);
-        let key = self.key(lowering, &table);
-        let moved = self.moved(lowering, &table, key.as_deref().unwrap_or_default());
+        let what_for = format!(
+            "by which its rows and those of {} would find each other",
+            self.into
+        );
+        let key = moving::key(lowering, &table, &what_for);
+        let moved = moving::columns(lowering, &table, &self.columns, |lowering, column| {
+            self.refuse_column(lowering, &table, column);
+        });
         let (Some(key), Some(moved)) = (key, moved) else {
             return;
         };
@@ -107,7 +105,7 @@ impl Lower for SplitTable {
             key: key.iter().map(mapped).collect(),
             moved: moved.iter().map(mapped).collect(),
             primary_key: primary_key(&into),
-            foreign_key: foreign_key(&into, &key),
+            foreign_key: foreign_key(&into, key.iter().map(|column| column.def.name.as_str())),
             names_not_null: lowering.catalog().server.version >= steps::NAMED_NOT_NULL_SINCE,
         };
         split.expand(lowering, &key, &moved, &carried);
@@ -124,24 +122,7 @@ impl SplitTable {
         lowering.refuse_idle_gates(
             "both versions write what `split_table` moves, by one name or the other",
         );
-        if table.kind == TableKind::Partitioned || !table.children.is_empty() {
-            lowering.unsafe_(
-                format!("{name} is partitioned or has inheritance children, and this version splits ordinary tables only"),
-                "Create the new table with `create_table`, write both from the application, and fill it with a `sql` operation.",
-            );
-        }
-        if table.unlogged {
-            lowering.unsafe_(
-                format!("{name} is not a permanent table: no foreign key of {}, which is one, can refer to it", self.into),
-                "Make it permanent (`ALTER TABLE … SET LOGGED` writes it anew under ACCESS EXCLUSIVE), or create the new table with `create_table` and fill it with a `sql` operation.",
-            );
-        }
-        if table.row_security.enabled || table.row_security.forced {
-            lowering.unsafe_(
-                format!("{name} has row level security: the new table would need policies of its own, which nobody can guess"),
-                "Disable it for the length of the run, if the application can do without, and give both tables their policies afterwards.",
-            );
-        }
+        moving::refuse_table(lowering, table, &self.into);
         for publication in &table.publications {
             let word = format!("publication:{}", publication.name);
             if publication.columns.is_none() && !lowering.acknowledges(&word) {
@@ -153,87 +134,8 @@ impl SplitTable {
         }
     }
 
-    /// The columns of the primary key, or refusals.
-    fn key(&self, lowering: &mut Lowering<'_>, table: &Table) -> Option<Vec<Column>> {
-        let name = &table.name;
-        let Some((constraint, columns)) = table.primary_key() else {
-            lowering.unsafe_(
-                format!("{name} has no primary key, by which its rows and those of {} would find each other", self.into),
-                "Add one in an earlier plan, with `add_primary_key`.",
-            );
-            return None;
-        };
-        if lowering.key_replaced_by_plan(name) || lowering.named_by_plan(name, &constraint.name) {
-            lowering.invalid(
-                format!("another operation of the plan concerns the primary key of {name}"),
-                TWO_PLANS,
-            );
-        }
-        if constraint.deferrable.is_some() {
-            lowering.unsafe_(
-                format!(
-                    "primary key {} of {name} is deferrable, and no foreign key can refer to it",
-                    constraint.name
-                ),
-                "Make it again without DEFERRABLE in an earlier plan.",
-            );
-        }
-        let columns: Vec<Column> = columns
-            .iter()
-            .filter_map(|column| table.column(column))
-            .cloned()
-            .collect();
-        for column in &columns {
-            // Elsewhere the operator that finds a key in its index is not known.
-            if column.def.type_name.contains('.') {
-                lowering.unsafe_(
-                    format!("key column {name}.{} is of type {}, which is not one of PostgreSQL's own", column.def.name, column.def.type_name),
-                    "Change its type in an earlier plan, with `change_type` (citext, for one, to text).",
-                );
-            }
-            if column.def.generated.is_some() {
-                lowering.unsafe_(
-                    format!(
-                        "key column {name}.{} is a generated column",
-                        column.def.name
-                    ),
-                    "Use another primary key.",
-                );
-            }
-        }
-        Some(columns)
-    }
-
-    /// The columns that move, or refusals.
-    fn moved(
-        &self,
-        lowering: &mut Lowering<'_>,
-        table: &Table,
-        key: &[Column],
-    ) -> Option<Vec<Column>> {
-        let mut moved = Vec::new();
-        for name in &self.columns {
-            let column = lowering.column(table, name)?;
-            if key.iter().any(|key| key.def.name == *name) {
-                lowering.invalid(
-                    format!(
-                        "{}.{name} is in the primary key, which both tables have",
-                        table.name
-                    ),
-                    "Leave it out of `columns`.",
-                );
-                continue;
-            }
-            self.refuse_column(lowering, table, &column);
-            moved.push(column);
-        }
-        Some(moved)
-    }
-
     fn refuse_column(&self, lowering: &mut Lowering<'_>, table: &Table, column: &Column) {
         let what = format!("{}.{}", table.name, column.def.name);
-        lowering.refuse_unwritable(table, column);
-        lowering.refuse_row_readers(table, &column.def.name);
         let required = !column.def.nullable || column.not_null_domain;
         if required && column.def.default.is_none() && column.def.generated.is_none() {
             lowering.unsafe_(
@@ -255,30 +157,4 @@ impl SplitTable {
             );
         }
     }
-}
-
-/// What to do where operations of a plan are in each other's way.
-const TWO_PLANS: &str = "Use two plans, the second one after the first one's contract.";
-
-/// What may bear the names already: a relation, a type, the primary key's index.
-fn taken(into: &TableName) -> [Object; 3] {
-    let relation = |name: TableName| Object::Relation {
-        name,
-        kind: RelationKind::Any,
-    };
-    [
-        relation(into.clone()),
-        Object::Type { name: into.clone() },
-        relation(TableName::new(&into.schema, primary_key(into))),
-    ]
-}
-
-/// As PostgreSQL would call it.
-fn primary_key(into: &TableName) -> String {
-    cut(&into.name, "_pkey")
-}
-
-fn foreign_key(into: &TableName, key: &[Column]) -> String {
-    let columns: Vec<&str> = key.iter().map(|column| column.def.name.as_str()).collect();
-    cut(&format!("{}_{}", into.name, columns.join("_")), "_fkey")
 }

@@ -7,6 +7,7 @@ use crate::expr::{Expr, Volatility};
 use crate::lower::{Lowering, cut, ddl, rights_on_view};
 use crate::name::TableName;
 use crate::object::{ObjectChange, TableSetting, WriteThrough};
+use crate::ops::moving::bare;
 use crate::sql::postgres::change::view_query;
 use crate::sql::quote::{quote_ident, quote_list, quote_table};
 use crate::step::{
@@ -306,15 +307,6 @@ impl Split<'_> {
                 triggers.join(", ")
             ));
         }
-    }
-}
-
-/// The column without what belongs to its table.
-fn bare(column: &Column) -> Column {
-    Column {
-        grants: Vec::new(),
-        dependents: Vec::new(),
-        ..column.clone()
     }
 }
 

@@ -40,6 +40,18 @@ const PLAIN: &[&str] = &[
 /// collation `C`.
 const COLLATED: &[&str] = &["text", "character varying"];
 
+/// Values of the type, one of PostgreSQL's own, are equal exactly when their
+/// images are; texts as long as their collation is deterministic.
+pub fn is_exact(type_name: &str) -> bool {
+    let base = without_modifiers(type_name);
+    PLAIN.contains(&base.as_str()) || is_collated(type_name)
+}
+
+/// The type has a collation.
+pub fn is_collated(type_name: &str) -> bool {
+    COLLATED.contains(&without_modifiers(type_name).as_str())
+}
+
 /// A cast to the type by its canonical name.
 pub(super) fn cast(expression: &str, type_name: &str) -> String {
     format!("({expression})::{type_name}")

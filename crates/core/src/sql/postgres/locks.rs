@@ -9,6 +9,7 @@
 use crate::catalog::ConstraintKind;
 use crate::name::TableName;
 use crate::object::{Object, ObjectChange, RelationKind, TableSetting};
+use crate::sql::postgres::sync::lookup_of;
 use crate::step::{Action, BackfillWork, Change, Concurrent, LockMode, Mapping, Rule, Sync};
 
 /// The locks of a change, strongest per table, in the order in which they
@@ -190,12 +191,14 @@ pub fn action_locks(action: &Action) -> Vec<(TableName, LockMode)> {
             let mut locks = vec![(backfill.table.clone(), LockMode::RowExclusive)];
             if let BackfillWork::Mappings { mappings } = &backfill.work {
                 locks.extend(twins(mappings, LockMode::RowExclusive));
+                locks.extend(lookups(mappings, LockMode::RowExclusive));
             }
             locks
         }
         // A row that can be repaired beyond doubt is repaired.
         Action::Verify(verify) => std::iter::once((verify.table.clone(), LockMode::RowExclusive))
             .chain(twins(&verify.mappings, LockMode::AccessShare))
+            .chain(lookups(&verify.mappings, LockMode::RowExclusive))
             .collect(),
         Action::Sql(_) | Action::Wait(_) => Vec::new(),
     };
@@ -208,10 +211,18 @@ fn twins(mappings: &[Mapping], mode: LockMode) -> impl Iterator<Item = (TableNam
         .iter()
         .filter_map(move |mapping| match &mapping.rule {
             Rule::Copied { twin, .. } => Some((twin.table.clone(), mode)),
-            Rule::Pair { .. } | Rule::Fill { .. } | Rule::Derived { .. } | Rule::Omitted { .. } => {
-                None
-            }
+            Rule::Pair { .. }
+            | Rule::Fill { .. }
+            | Rule::Derived { .. }
+            | Rule::Referred { .. }
+            | Rule::Omitted { .. } => None,
         })
+}
+
+/// Tables to which rows refer, and to which values are added.
+fn lookups(mappings: &[Mapping], mode: LockMode) -> impl Iterator<Item = (TableName, LockMode)> {
+    let tables = mappings.iter().filter_map(lookup_of);
+    tables.map(move |lookup| (lookup.table.clone(), mode))
 }
 
 fn concurrent_locks(statement: &Concurrent) -> Vec<(TableName, LockMode)> {
@@ -253,6 +264,7 @@ fn sync_tables(sync: &Sync, mode: LockMode) -> Vec<(TableName, LockMode)> {
     std::iter::once(&sync.table)
         .chain(&sync.children)
         .map(|table| (table.clone(), mode))
+        .chain(lookups(&sync.mappings, mode))
         .collect()
 }
 

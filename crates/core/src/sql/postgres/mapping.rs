@@ -24,9 +24,10 @@
 
 use super::image::{assigned, cast, differs, same, values, without_modifiers};
 use super::loss::{self, lost};
+use super::sync::SCHEMA;
 use crate::expr::{Expr, Volatility};
-use crate::sql::quote::{quote_ident, quote_literal, quote_table};
-use crate::step::{Back, MappedColumn, Mapping, Rule, Twin};
+use crate::sql::quote::{quote_ident, quote_literal, quote_qualified, quote_table};
+use crate::step::{Back, Lookup, MappedColumn, Mapping, Rule, Twin};
 
 /// The condition that no row meets.
 const NEVER: &str = "false";
@@ -75,6 +76,16 @@ pub fn all_null(columns: &[MappedColumn], row: &str) -> String {
     )
 }
 
+/// Some column of a group is not NULL.
+fn any_given(columns: &[MappedColumn], row: &str) -> String {
+    any_of(
+        columns
+            .iter()
+            .map(|c| is_not_null(&column(row, &c.name)))
+            .collect(),
+    )
+}
+
 /// Some column of a group is NULL.
 pub(super) fn any_null(columns: &[MappedColumn], row: &str) -> String {
     any_of(
@@ -112,22 +123,27 @@ pub fn not_given(columns: &[MappedColumn], row: &str) -> String {
     all_of(each)
 }
 
-/// The expressions that compute the new columns; empty for a dropped column.
+/// The expressions that compute the new columns; empty for a dropped column,
+/// and for a reference, which is [`found`].
 pub fn ups(mapping: &Mapping) -> &[Expr] {
     match &mapping.rule {
         Rule::Pair { up, .. }
         | Rule::Fill { up }
         | Rule::Derived { up }
         | Rule::Copied { up, .. } => up,
-        Rule::Omitted { .. } => &[],
+        Rule::Referred { .. } | Rule::Omitted { .. } => &[],
     }
 }
 
-/// The expressions that compute the old columns; empty where nothing leads back.
+/// The expressions that compute the old columns; empty where nothing leads back,
+/// and for a reference.
 pub fn downs(mapping: &Mapping) -> &[Expr] {
     match &mapping.rule {
         Rule::Pair { down, .. } | Rule::Omitted { down } => down,
-        Rule::Fill { .. } | Rule::Derived { .. } | Rule::Copied { .. } => &[],
+        Rule::Fill { .. }
+        | Rule::Derived { .. }
+        | Rule::Copied { .. }
+        | Rule::Referred { .. } => &[],
     }
 }
 
@@ -157,6 +173,8 @@ pub fn differs_from_up(mapping: &Mapping, row: &str) -> String {
 /// - `Fill`: not [`unfilled`]; the writer's own value is as good as a computed one.
 /// - `Derived`: `new = up(old)`.
 /// - `Copied`: the same; whether the twin is there, only [`mismatch`] asks.
+/// - `Referred`: both sides hold nothing, or the row of the lookup table that
+///   `new` refers to holds what `old` does.
 /// - `Omitted`: always.
 pub fn in_step(mapping: &Mapping, row: &str) -> String {
     match &mapping.rule {
@@ -170,13 +188,76 @@ pub fn in_step(mapping: &Mapping, row: &str) -> String {
         ]),
         Rule::Fill { .. } => format!("NOT ({})", unfilled(mapping, row)),
         Rule::Derived { .. } | Rule::Copied { .. } => equals_up(mapping, row),
+        Rule::Referred { lookup } => refers(mapping, lookup, row),
         Rule::Omitted { .. } => "true".to_owned(),
     }
 }
 
-/// Every new column is NULL although `up` gives a value for at least one:
-/// nobody has computed them yet. Never NULL.
+/// The alias of a row of a lookup table.
+pub(super) const LOOKUP: &str = "pontoon_lookup";
+
+/// The row of the lookup table that the reference names holds what the old
+/// columns do. It is looked up by its key, for which see [`alone`].
+fn refers(mapping: &Mapping, lookup: &Lookup, row: &str) -> String {
+    format!(
+        "(CASE WHEN {} THEN {} ELSE EXISTS (SELECT FROM ONLY {} AS {LOOKUP} WHERE {} AND {} OFFSET 0) END)",
+        all_null(&mapping.new, row),
+        all_null(&mapping.old, row),
+        quote_table(&lookup.table),
+        is_referred_to(mapping, lookup, row),
+        same(
+            &mapping.old,
+            &values(&mapping.old, LOOKUP),
+            &values(&mapping.old, row)
+        ),
+    )
+}
+
+/// The reference of a row names this row of the lookup table.
+pub(super) fn is_referred_to(mapping: &Mapping, lookup: &Lookup, row: &str) -> String {
+    let references = mapping.new.iter().map(|reference| {
+        let id = column(LOOKUP, &lookup.id);
+        let reference = column(row, &reference.name);
+        format!("{id} OPERATOR(pg_catalog.=) {reference}")
+    });
+    all_of(references.collect())
+}
+
+/// The id of the values of the old columns; NULL where they are in no row of the
+/// lookup table, or nothing themselves.
+pub(super) fn found(mapping: &Mapping, lookup: &Lookup, row: &str) -> String {
+    format!(
+        "(SELECT {} FROM ONLY {} AS {LOOKUP} WHERE {})",
+        column(LOOKUP, &lookup.id),
+        quote_table(&lookup.table),
+        same_key(&mapping.old, LOOKUP, row),
+    )
+}
+
+/// The same, from a function that adds what is in no row yet.
+pub(super) fn found_or_added(mapping: &Mapping, lookup: &Lookup, row: &str) -> String {
+    format!(
+        "{}({})",
+        find_function(lookup),
+        values(&mapping.old, row).join(", ")
+    )
+}
+
+/// The function that adds values, quoted and qualified.
+pub(super) fn find_function(lookup: &Lookup) -> String {
+    quote_qualified(SCHEMA, &lookup.find)
+}
+
+/// Every new column is NULL although `up` gives a value for at least one, or
+/// the old columns hold something to refer to: nobody has computed them yet.
+/// Never NULL.
 pub fn unfilled(mapping: &Mapping, row: &str) -> String {
+    if let Rule::Referred { .. } = mapping.rule {
+        return all_of(vec![
+            all_null(&mapping.new, row),
+            any_given(&mapping.old, row),
+        ]);
+    }
     let up = ups(mapping);
     if up.is_empty() {
         return NEVER.to_owned();
@@ -195,7 +276,7 @@ pub fn unfilled(mapping: &Mapping, row: &str) -> String {
 /// value already is not the backfill's to change.
 pub fn needs_fill(mapping: &Mapping, row: &str) -> String {
     match &mapping.rule {
-        Rule::Pair { .. } | Rule::Fill { .. } => unfilled(mapping, row),
+        Rule::Pair { .. } | Rule::Fill { .. } | Rule::Referred { .. } => unfilled(mapping, row),
         Rule::Derived { .. } | Rule::Copied { .. } => differs_from_up(mapping, row),
         Rule::Omitted { .. } => NEVER.to_owned(),
     }
@@ -216,6 +297,7 @@ pub fn any_may_need_fill(mappings: &[Mapping], row: &str) -> String {
                 Rule::Pair { .. } | Rule::Fill { .. } => all_null(&mapping.new, row),
                 // Only what sets the mark fills it, and it sets it for ever.
                 Rule::Copied { .. } => any_null(&mapping.new, row),
+                Rule::Referred { .. } => unfilled(mapping, row),
                 Rule::Derived { .. } => "true".to_owned(),
                 Rule::Omitted { .. } => NEVER.to_owned(),
             })
@@ -236,11 +318,11 @@ pub fn fill_set(mappings: &[Mapping], row: &str) -> Vec<(String, String)> {
         .collect();
     let mut set: Vec<(String, Vec<Way<'_>>)> = Vec::new();
     for mapping in &filling {
-        for (target, expr) in mapping.new.iter().zip(ups(mapping)) {
+        for (target, filling) in mapping.new.iter().zip(fillings(mapping, row)) {
             let way = Way {
                 mapping,
                 target,
-                expr,
+                filling,
             };
             match set.iter_mut().find(|(name, _)| *name == target.name) {
                 Some((_, ways)) => ways.push(way),
@@ -251,7 +333,7 @@ pub fn fill_set(mappings: &[Mapping], row: &str) -> Vec<(String, String)> {
     set.into_iter()
         .map(|(name, ways)| {
             let value = match ways.as_slice() {
-                [way] if filling.len() == 1 => way.expr.on(row),
+                [way] if filling.len() == 1 => way.filling.clone(),
                 [way] => way.alone(row),
                 ways => choice(ways.iter().map(|way| way.when_needed(row)), row, &name),
             };
@@ -260,24 +342,33 @@ pub fn fill_set(mappings: &[Mapping], row: &str) -> Vec<(String, String)> {
         .collect()
 }
 
+/// What a row's new columns are filled with.
+fn fillings(mapping: &Mapping, row: &str) -> Vec<String> {
+    match &mapping.rule {
+        Rule::Referred { lookup } => vec![found_or_added(mapping, lookup, row)],
+        Rule::Pair { .. }
+        | Rule::Fill { .. }
+        | Rule::Derived { .. }
+        | Rule::Copied { .. }
+        | Rule::Omitted { .. } => ups(mapping).iter().map(|expr| expr.on(row)).collect(),
+    }
+}
+
 /// One mapping's value for one column.
 struct Way<'a> {
     mapping: &'a Mapping,
     target: &'a MappedColumn,
-    expr: &'a Expr,
+    filling: String,
 }
 
 impl Way<'_> {
-    fn value(&self, row: &str) -> String {
-        cast(
-            &self.expr.on(row),
-            &without_modifiers(&self.target.type_name),
-        )
+    fn value(&self) -> String {
+        cast(&self.filling, &without_modifiers(&self.target.type_name))
     }
 
     /// Exact, for a column that another mapping fills as well.
     fn when_needed(&self, row: &str) -> (String, String) {
-        (needs_fill(self.mapping, row), self.value(row))
+        (needs_fill(self.mapping, row), self.value())
     }
 
     /// For a column that only this mapping fills, the expression needs to be
@@ -285,11 +376,14 @@ impl Way<'_> {
     /// and a derived column that is in step is given what it holds.
     fn alone(&self, row: &str) -> String {
         match &self.mapping.rule {
-            Rule::Derived { .. } | Rule::Copied { .. } => self.value(row),
-            Rule::Pair { .. } | Rule::Fill { .. } | Rule::Omitted { .. } => {
+            Rule::Derived { .. } | Rule::Copied { .. } => self.value(),
+            Rule::Pair { .. }
+            | Rule::Fill { .. }
+            | Rule::Referred { .. }
+            | Rule::Omitted { .. } => {
                 let empty = all_null(&self.mapping.new, row);
                 choice(
-                    std::iter::once((empty, self.value(row))),
+                    std::iter::once((empty, self.value())),
                     row,
                     &self.target.name,
                 )
@@ -347,6 +441,7 @@ pub fn mismatch(mapping: &Mapping, row: &str) -> String {
         Rule::Fill { .. } => vec![unfilled(mapping, row)],
         Rule::Derived { .. } => vec![differs_from_up(mapping, row)],
         Rule::Copied { twin, .. } => vec![differs_from_up(mapping, row), alone(twin, row)],
+        Rule::Referred { .. } => vec![format!("NOT {}", in_step(mapping, row))],
         Rule::Omitted { .. } => vec![],
     };
     if mapping.required {
@@ -358,8 +453,9 @@ pub fn mismatch(mapping: &Mapping, row: &str) -> String {
 
 /// The right value of a row that meets [`mismatch`] is beyond doubt, so a
 /// verify pass may write it with [`fill_set`]: the new columns are NULL and
-/// `up` is not, or the rule is `Derived`, or the mark of `Copied` is missing. A mismatch that is not repairable is
-/// a *conflict*: shown by its key, and left alone.
+/// `up` is not, or the rule is `Derived`, or the mark of `Copied` is missing, or
+/// a reference where there are values. A mismatch that is not repairable is a
+/// *conflict*: shown by its key, and left alone.
 pub fn repairable(mapping: &Mapping, row: &str) -> String {
     needs_fill(mapping, row)
 }

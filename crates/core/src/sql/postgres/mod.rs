@@ -5,6 +5,7 @@ pub mod image;
 pub mod locks;
 pub mod loss;
 pub mod mapping;
+mod raise;
 pub mod sync;
 
 use self::mapping::{any_needs_fill, any_of, fill_set, mismatch};

@@ -22,6 +22,7 @@
 
 use super::super::image::{same, values};
 use super::super::mapping::{column, not_given, same_key};
+use super::super::raise::{self, Raised, key_text};
 use super::super::sync::{SCHEMA, artifact};
 use crate::name::TableName;
 use crate::object::WriteThrough;
@@ -87,32 +88,15 @@ fn of(columns: &[MappedColumn], row: &str) -> String {
     columns.join(", ")
 }
 
-/// `Key (a, b)=(1, 2)`, as an expression.
-fn key_text(key: &[MappedColumn], row: &str) -> String {
-    let names: Vec<&str> = key.iter().map(|column| column.name.as_str()).collect();
-    let texts: Vec<String> = key
-        .iter()
-        .map(|c| format!("{}::text", column(row, &c.name)))
-        .collect();
-    format!(
-        "pg_catalog.concat({}, pg_catalog.concat_ws(', ', {}), ')')",
-        quote_literal(&format!("Key ({})=(", names.join(", "))),
-        texts.join(", ")
-    )
-}
-
 /// `RAISE EXCEPTION` about the table that the view stands for.
 fn raise(view: &TableName, code: &str, constraint: &str, message: &str, detail: &str) -> String {
-    let about = match constraint {
-        "" => String::new(),
-        name => format!(", CONSTRAINT = {}", quote_literal(name)),
-    };
-    format!(
-        "RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = {}, DETAIL = {detail}, SCHEMA = {}, TABLE = {}{about};",
-        quote_literal(message),
-        quote_literal(&view.schema),
-        quote_literal(&view.name),
-    )
+    raise::raise(&Raised {
+        code,
+        message,
+        detail,
+        table: view,
+        constraint,
+    })
 }
 
 fn insert(through: &WriteThrough) -> String {

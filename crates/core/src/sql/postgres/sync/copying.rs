@@ -65,9 +65,11 @@ pub(super) fn all<'a>(
         let Mapping { new, rule, .. } = mapping;
         match rule {
             Rule::Copied { twin, .. } => Some((new.as_slice(), &**twin)),
-            Rule::Pair { .. } | Rule::Fill { .. } | Rule::Derived { .. } | Rule::Omitted { .. } => {
-                None
-            }
+            Rule::Pair { .. }
+            | Rule::Fill { .. }
+            | Rule::Derived { .. }
+            | Rule::Referred { .. }
+            | Rule::Omitted { .. } => None,
         }
     });
     (1..).zip(copied).map(|(no, (mark, twin))| Copying {

@@ -12,7 +12,7 @@
 //! too little.
 
 use super::super::mapping::{
-    all_null, any_null, any_of, changed, differs_from_up, in_step, reads_settings, ups,
+    all_null, any_null, any_of, changed, differs_from_up, in_step, reads_settings, unfilled, ups,
 };
 use super::Place;
 use crate::sql::quote::quote_ident;
@@ -135,6 +135,8 @@ fn out_of_step(sync: &Sync, mapping: &Mapping) -> String {
         Rule::Pair { .. } | Rule::Derived { .. } | Rule::Copied { .. } => {
             changed(&mapping.new, "NEW", "OLD")
         }
+        // No condition of a trigger may look something up.
+        Rule::Referred { .. } => changed(&mapping.new, "NEW", "OLD"),
         Rule::Fill { .. } | Rule::Omitted { .. } => "false".to_owned(),
     }
 }
@@ -144,6 +146,7 @@ fn empty(mapping: &Mapping) -> String {
     match &mapping.rule {
         Rule::Pair { .. } | Rule::Fill { .. } => all_null(&mapping.new, "NEW"),
         Rule::Derived { .. } | Rule::Copied { .. } => any_null(&mapping.new, "NEW"),
+        Rule::Referred { .. } => unfilled(mapping, "NEW"),
         Rule::Omitted { .. } => "false".to_owned(),
     }
 }

@@ -6,14 +6,18 @@
 
 use std::collections::BTreeSet;
 
+use super::super::image::values;
 use super::super::loss::{lost, may_fail};
 use super::super::mapping::{
-    all_null, changed, column, differs_from_up, downs, in_step, not_given, unfilled, ups,
+    LOOKUP, all_null, changed, column, differs_from_up, downs, found, in_step, is_referred_to,
+    not_given, unfilled, ups,
 };
-use super::{CONFLICT_SQLSTATE, LOSING, conflicts_sequence, lost_sequence, seen_sequence};
+use super::super::raise::{Raised, key_text, raise};
+use super::{CONFLICT_SQLSTATE, conflicts_sequence, count_loss, seen_sequence};
 use crate::expr::Expr;
-use crate::sql::quote::quote_literal;
-use crate::step::{MappedColumn, Mapping, OnConflict, Rule, Sync};
+use crate::name::TableName;
+use crate::sql::quote::{quote_literal, quote_table};
+use crate::step::{Lookup, MappedColumn, Mapping, OnConflict, Rule, Sync};
 
 /// Lines with their indentation.
 struct Body {
@@ -94,13 +98,18 @@ pub(super) fn body(sync: &Sync, artifact: &str) -> String {
 
 fn mappings(body: &mut Body, sync: &Sync, artifact: &str, looping: bool) {
     for (index, mapping) in sync.mappings.iter().enumerate() {
-        let writer = Writer { mapping, looping };
+        let writer = Writer {
+            table: &sync.table,
+            mapping,
+            looping,
+        };
         body.line("");
         body.line(format!("-- {}. {}", index + 1, headline(mapping)));
         match &mapping.rule {
             Rule::Pair { on_conflict, .. } => {
                 writer.pair(body, sync, artifact, *on_conflict);
             }
+            Rule::Referred { .. } => writer.pair(body, sync, artifact, OnConflict::Error),
             Rule::Fill { .. } => writer.fill(body),
             Rule::Derived { .. } | Rule::Copied { .. } => writer.derived(body),
             Rule::Omitted { .. } => writer.omitted(body),
@@ -139,6 +148,10 @@ fn headline(mapping: &Mapping) -> String {
         Rule::Copied { twin, .. } => {
             format!("{new} says that the row has a copy in {}.", twin.table)
         }
+        Rule::Referred { lookup } => format!(
+            "{new} refers to the row of {} that holds {old}; applications write either.",
+            lookup.table
+        ),
         Rule::Derived { .. } if mapping.old.is_empty() => format!("{new} is always computed."),
         Rule::Derived { .. } => format!("{new} is always computed from {old}."),
         Rule::Omitted { .. } => format!("{old} is filled for writers that know it no more."),
@@ -157,6 +170,7 @@ fn comment_text(text: &str) -> String {
 }
 
 struct Writer<'a> {
+    table: &'a TableName,
     mapping: &'a Mapping,
     /// The mappings are repeated until none of them moves anything.
     looping: bool,
@@ -177,11 +191,96 @@ impl Writer<'_> {
     }
 
     fn new_follows(&self, body: &mut Body) {
-        self.assign(body, &self.mapping.new, ups(self.mapping));
+        match &self.mapping.rule {
+            Rule::Referred { lookup } => self.reference_follows(body, lookup),
+            _ => self.assign(body, &self.mapping.new, ups(self.mapping)),
+        }
     }
 
     fn old_follows(&self, body: &mut Body) {
-        self.assign(body, &self.mapping.old, downs(self.mapping));
+        match &self.mapping.rule {
+            Rule::Referred { lookup } => self.values_follow(body, lookup),
+            _ => self.assign(body, &self.mapping.old, downs(self.mapping)),
+        }
+    }
+
+    /// What nobody has added yet is added when the transaction commits.
+    fn reference_follows(&self, body: &mut Body, lookup: &Lookup) {
+        for reference in &self.mapping.new {
+            body.line(format!(
+                "{} := {};",
+                column("NEW", &reference.name),
+                found(self.mapping, lookup, "NEW")
+            ));
+        }
+        if self.looping {
+            body.line("moved := true;");
+        }
+    }
+
+    /// The foreign key comes at contract; until then no row of the lookup table
+    /// changes or goes, so what is found here stays right.
+    fn values_follow(&self, body: &mut Body, lookup: &Lookup) {
+        let Mapping { old, new, .. } = self.mapping;
+        body.line(format!(
+            "SELECT {} INTO {}",
+            values(old, LOOKUP).join(", "),
+            values(old, "NEW").join(", ")
+        ));
+        body.line(format!(
+            "FROM ONLY {} AS {LOOKUP} WHERE {};",
+            quote_table(&lookup.table),
+            is_referred_to(self.mapping, lookup, "NEW")
+        ));
+        body.line(format!("IF NOT FOUND AND NOT {} THEN", all_null(new, "NEW")));
+        body.indented(|body| {
+            body.lines(&[
+                "IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN",
+                "    -- It may have been added since this transaction began.",
+            ]);
+            body.line(format!("    {}", self.unseen(lookup)));
+            body.line("END IF;");
+            body.line(self.missing(lookup));
+        });
+        body.line("END IF;");
+        if self.looping {
+            body.line("moved := true;");
+        }
+    }
+
+    /// `RAISE EXCEPTION` as the foreign key will.
+    fn missing(&self, lookup: &Lookup) -> String {
+        raise(&Raised {
+            code: "23503",
+            message: &format!(
+                "insert or update on table \"{}\" violates foreign key constraint \"{}\"",
+                self.table.name, lookup.foreign_key
+            ),
+            detail: &format!(
+                "pg_catalog.concat({}, {})",
+                key_text(&self.mapping.new, "NEW"),
+                quote_literal(&format!(
+                    " is not present in table \"{}\".",
+                    lookup.table.name
+                ))
+            ),
+            table: self.table,
+            constraint: &lookup.foreign_key,
+        })
+    }
+
+    fn unseen(&self, lookup: &Lookup) -> String {
+        raise(&Raised {
+            code: "40001",
+            message: "could not serialize access: the row that is referred to is not in this transaction's snapshot",
+            detail: &format!(
+                "pg_catalog.concat({}, {})",
+                key_text(&self.mapping.new, "NEW"),
+                quote_literal(&format!(" of {}.", lookup.table))
+            ),
+            table: self.table,
+            constraint: &lookup.foreign_key,
+        })
     }
 
     fn pair(&self, body: &mut Body, sync: &Sync, artifact: &str, on_conflict: OnConflict) {
@@ -377,14 +476,10 @@ fn note_losses(body: &mut Body, sync: &Sync, artifact: &str) {
         let Some(lost) = lost(mapping, "NEW") else {
             continue;
         };
-        let sequence = quote_literal(&lost_sequence(artifact));
         let note = |body: &mut Body| {
-            body.line(format!(
-                "PERFORM pg_catalog.pg_advisory_xact_lock_shared({LOSING}, {sequence}::pg_catalog.regclass::oid::integer);"
-            ));
-            body.line(format!(
-                "PERFORM pg_catalog.nextval({sequence}::pg_catalog.regclass);"
-            ));
+            for statement in count_loss(artifact) {
+                body.line(statement);
+            }
         };
         body.lines(&[
             "-- rule: lost",

@@ -10,6 +10,8 @@
 //!   BEFORE ROW triggers on the table.
 //! - `pontoon."<artifact>_copy<n>"()` and `!pontoon_<artifact>_c…`: what copies
 //!   rows to another table, see [`mod@copying`].
+//! - `pontoon."<artifact>_settle<n>"()` and `!pontoon_<artifact>_r<n>`: what adds
+//!   values to a lookup table to which rows refer, see [`mod@referring`].
 //! - `pontoon."<artifact>_seen"`: a sequence whose last value is the time of
 //!   the last write of an old version, in milliseconds since 1970-01-01 UTC;
 //!   never called when there was none. Written at most once a second.
@@ -18,9 +20,9 @@
 //!   that were rolled back included.
 //!
 //! - `pontoon."<artifact>_lost"`, where a change of type may lose something (see
-//!   [`loss`](super::loss)): a sequence that counts the writes that did, those
-//!   that were rolled back included. A verify pass holds as long as it stands
-//!   still.
+//!   [`loss`](super::loss)) or a reference be left open: a sequence that counts
+//!   the writes that did, those that were rolled back included. A verify pass
+//!   holds as long as it stands still.
 //!
 //! Sequences, because `setval` and `nextval` take no row lock, need no right
 //! of the writer inside a SECURITY DEFINER function, and survive the rollback
@@ -72,6 +74,9 @@
 mod copying;
 mod firing;
 mod function;
+mod referring;
+
+pub use referring::{KEPT_SQLSTATE, lookup_of};
 
 use firing::{Firing, Write, firing};
 use sha2::{Digest, Sha256};
@@ -141,18 +146,34 @@ pub fn conflicts_sequence(artifact: &str) -> String {
     quote_qualified(SCHEMA, &format!("{artifact}_conflicts"))
 }
 
-/// The sequence that counts writes that lost a value, quoted and qualified.
+/// The sequence that counts writes that lost a value or left a reference open,
+/// quoted and qualified.
 pub fn lost_sequence(artifact: &str) -> String {
     quote_qualified(SCHEMA, &format!("{artifact}_lost"))
 }
 
-/// Some mapping may lose, so there is a [`lost_sequence`].
+/// Some mapping may lose, or leave a reference open, so there is a
+/// [`lost_sequence`].
 pub fn may_lose(mappings: &[Mapping]) -> bool {
-    mappings.iter().any(|mapping| mapping.back.is_some())
+    mappings
+        .iter()
+        .any(|mapping| mapping.back.is_some() || lookup_of(mapping).is_some())
+}
+
+/// The statements with which a function of ours counts such a write, and tells of
+/// it until its transaction ends.
+fn count_loss(artifact: &str) -> [String; 2] {
+    let sequence = quote_literal(&lost_sequence(artifact));
+    [
+        format!(
+            "PERFORM pg_catalog.pg_advisory_xact_lock_shared({LOSING}, {sequence}::pg_catalog.regclass::oid::integer);"
+        ),
+        format!("PERFORM pg_catalog.nextval({sequence}::pg_catalog.regclass);"),
+    ]
 }
 
 /// The first key of the advisory locks that say that a writer in progress has
-/// lost a value; the second one is the sequence.
+/// lost a value or left a reference open; the second one is the sequence.
 pub const LOSING: i32 = 1_886_351_988;
 
 /// The names of the triggers that [`install`] creates on the table and on each
@@ -163,6 +184,14 @@ pub fn trigger_names(sync: &Sync, artifact: &str) -> Vec<String> {
         .chain(
             copying::all(sync, artifact).flat_map(|copying| copying.triggers().collect::<Vec<_>>()),
         )
+        .chain(referring::all(sync, artifact).map(|referring| referring.trigger()))
+        .collect()
+}
+
+/// Lookup tables with the names of the triggers that [`install`] creates there.
+pub fn kept(sync: &Sync, artifact: &str) -> Vec<(TableName, Vec<String>)> {
+    referring::all(sync, artifact)
+        .map(|referring| referring.kept())
         .collect()
 }
 
@@ -223,6 +252,9 @@ pub fn install(sync: &Sync, artifact: &str) -> Vec<String> {
     for copying in copying::all(sync, artifact) {
         statements.extend(copying.install());
     }
+    for referring in referring::all(sync, artifact) {
+        statements.extend(referring.install());
+    }
     for table in tables(sync) {
         for (place, write, firing) in triggers(sync) {
             statements.push(create_trigger(table, artifact, place, write, &firing));
@@ -262,6 +294,7 @@ pub fn drop(sync: &Sync, artifact: &str) -> Vec<String> {
     }
     statements.push(format!("DROP FUNCTION {}()", function_name(artifact)));
     statements.extend(copying::all(sync, artifact).map(|copying| copying.drop_function()));
+    statements.extend(referring::all(sync, artifact).flat_map(|referring| referring.drop()));
     let mut sequences = vec![seen_sequence(artifact), conflicts_sequence(artifact)];
     if may_lose(&sync.mappings) {
         sequences.push(lost_sequence(artifact));
@@ -271,8 +304,11 @@ pub fn drop(sync: &Sync, artifact: &str) -> Vec<String> {
 }
 
 fn create_function(sync: &Sync, artifact: &str) -> String {
+    // A lookup table may have been empty when a session planned its queries.
+    let looks_up = sync.mappings.iter().any(|m| lookup_of(m).is_some());
     let settings: String = pins(&sync.mappings)
         .into_iter()
+        .chain(looks_up.then_some(("enable_seqscan", "off")))
         .map(|pin| format!("SET {}\n", pin_text(pin)))
         .collect();
     format!(

@@ -4,7 +4,7 @@ use pontoon_core::name::TableName;
 use pontoon_core::sql::postgres::locks::{locks, recurses};
 use pontoon_core::sql::postgres::sync;
 use pontoon_core::sql::quote::{quote_literal, quote_table};
-use pontoon_core::step::{Action, Change, Ddl, LockMode, Rule, Sync};
+use pontoon_core::step::{Action, Change, Ddl, LockMode, Rule, Sync, Verify};
 use serde_json::json;
 use tokio_postgres::types::Type;
 
@@ -126,6 +126,14 @@ fn cutover(act: &Act<'_>, ddl: &Ddl, all: &[StepRecord]) -> String {
                 .replace("{triggers}", &trigger_array(sync, &artifact))
                 .replace("{table}", &quote_literal(&quote_table(&sync.table))),
         );
+        for (lookup, triggers) in sync::kept(sync, &artifact) {
+            checks.push_str(
+                &include_str!("sql/cutover.sql")
+                    .replace("{verified}", "")
+                    .replace("{triggers}", &names(&triggers))
+                    .replace("{table}", &quote_literal(&quote_table(&lookup))),
+            );
+        }
         for twin in twins(sync) {
             checks.push_str(
                 &include_str!("sql/cutover_copy.sql")
@@ -147,10 +155,14 @@ fn verified_of(act: &Act<'_>, all: &[StepRecord], table: &TableName) -> String {
             let losses = match &step.step.action {
                 Action::Verify(verify) if sync::may_lose(&verify.mappings) => {
                     let artifact = sync::artifact(&run_word(act.fence.run), table);
-                    include_str!("sql/lost.sql").replace(
-                        "{sequence}",
-                        &quote_literal(&sync::lost_sequence(&artifact)),
-                    )
+                    let (given, hint) = losses_of(verify);
+                    include_str!("sql/lost.sql")
+                        .replace(
+                            "{sequence}",
+                            &quote_literal(&sync::lost_sequence(&artifact)),
+                        )
+                        .replace("{given}", &quote_literal(given))
+                        .replace("{hint}", &quote_literal(hint))
                 }
                 _ => String::new(),
             };
@@ -161,15 +173,33 @@ fn verified_of(act: &Act<'_>, all: &[StepRecord], table: &TableName) -> String {
         .collect()
 }
 
+/// What a table was given that a verify pass does not know of, and what to do
+/// about it.
+fn losses_of(verify: &Verify) -> (&'static str, &'static str) {
+    if verify.mappings.iter().any(|mapping| mapping.back.is_some()) {
+        (
+            "a value that its new type does not keep",
+            "Run `pontoon verify` for a new pass, then run again. Writes that were taken back, or that ON CONFLICT left out, count as well: where they go on and on, roll back and write `lossy: true` into the plan, or `up` with what the new value is.",
+        )
+    } else {
+        (
+            "values that its lookup table did not have, and that could not be added at once",
+            "Run `pontoon verify` for a new pass, which adds them, then run again. Writes that were taken back count as well.",
+        )
+    }
+}
+
 /// The tables to which a dual write copies rows.
 fn twins(sync: &Sync) -> impl Iterator<Item = &TableName> {
     sync.mappings
         .iter()
         .filter_map(|mapping| match &mapping.rule {
             Rule::Copied { twin, .. } => Some(&twin.table),
-            Rule::Pair { .. } | Rule::Fill { .. } | Rule::Derived { .. } | Rule::Omitted { .. } => {
-                None
-            }
+            Rule::Pair { .. }
+            | Rule::Fill { .. }
+            | Rule::Derived { .. }
+            | Rule::Referred { .. }
+            | Rule::Omitted { .. } => None,
         })
 }
 
@@ -185,10 +215,11 @@ fn completed(act: &Act<'_>) -> String {
 }
 
 fn trigger_array(sync: &Sync, artifact: &str) -> String {
-    let names: Vec<String> = sync::trigger_names(sync, artifact)
-        .iter()
-        .map(|name| quote_literal(name))
-        .collect();
+    names(&sync::trigger_names(sync, artifact))
+}
+
+fn names(triggers: &[String]) -> String {
+    let names: Vec<String> = triggers.iter().map(|name| quote_literal(name)).collect();
     format!("ARRAY[{}]::name[]", names.join(", "))
 }
 
@@ -215,6 +246,7 @@ pub(super) async fn install(
     let triggers = trigger_array(sync, &artifact);
     let before = foreign_triggers(sync, &artifact);
     let after = include_str!("sql/private_functions.sql").replace("{triggers}", &triggers);
+    let lookups = sync::kept(sync, &artifact);
     let wanted = std::iter::once(&sync.table)
         .chain(&sync.children)
         .map(|table| Wanted {
@@ -222,6 +254,11 @@ pub(super) async fn install(
             mode: LockMode::ShareRowExclusive,
             recurse: true,
         })
+        .chain(lookups.into_iter().map(|(table, _)| Wanted {
+            table,
+            mode: LockMode::ShareRowExclusive,
+            recurse: false,
+        }))
         .collect();
     guarded(
         act.database,

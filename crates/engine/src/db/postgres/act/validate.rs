@@ -5,13 +5,18 @@
 use std::time::Duration;
 
 use pontoon_core::name::TableName;
+use pontoon_core::sql::postgres::sync::lookup_of;
+use pontoon_core::step::Action;
 use tokio_postgres::types::Type;
 
 use super::super::fence::fence_prologue;
 use super::super::sqlstate::classify;
+use super::super::store::step::steps;
 use super::Act;
 use super::long::{Gaps, Long, Outcome};
 use crate::db::{ActReport, DbError, ErrorKind};
+
+const CHECK_VIOLATION: &str = "23514";
 
 /// Validates a constraint and records it.
 pub(super) async fn perform(
@@ -25,7 +30,13 @@ pub(super) async fn perform(
         let long = Long::open(act).await?;
         let already_done = is_valid(act, &long, table, name).await?;
         let texts = if already_done { &[] } else { texts };
-        if attempt(act, &long, &mut gaps, texts, None).await? {
+        let done = match attempt(act, &long, &mut gaps, texts, None).await {
+            Err(error) if error.code.as_deref() == Some(CHECK_VIOLATION) => {
+                return Err(left_open(act, table, error).await?);
+            }
+            done => done?,
+        };
+        if done {
             return Ok(ActReport {
                 attempts: gaps.attempts,
                 already_done,
@@ -33,6 +44,27 @@ pub(super) async fn perform(
             });
         }
     }
+}
+
+/// A row fails a CHECK. Where rows refer to a lookup table, its reference may have
+/// been left open since the verify pass: that one proves nothing any more, and
+/// the next one fills the row.
+async fn left_open(act: &Act<'_>, table: &TableName, error: DbError) -> Result<DbError, DbError> {
+    let all = steps(act.database, act.fence.run).await?;
+    let refers = all.iter().any(|step| match &step.step.action {
+        Action::Sync(sync) => {
+            sync.table == *table && sync.mappings.iter().any(|it| lookup_of(it).is_some())
+        }
+        _ => false,
+    });
+    Ok(DbError {
+        kind: if refers {
+            ErrorKind::ProofVoid
+        } else {
+            error.kind
+        },
+        ..error
+    })
 }
 
 /// Gathers statistics and records it.

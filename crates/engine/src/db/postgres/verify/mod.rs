@@ -294,7 +294,11 @@ impl Chunk<'_> {
 fn concerns(mapping: &Mapping) -> String {
     match &mapping.rule {
         Rule::Copied { twin, .. } => format!("no equal row in {}", twin.table),
-        Rule::Pair { .. } | Rule::Fill { .. } | Rule::Derived { .. } | Rule::Omitted { .. } => {
+        Rule::Pair { .. }
+        | Rule::Fill { .. }
+        | Rule::Derived { .. }
+        | Rule::Referred { .. }
+        | Rule::Omitted { .. } => {
             let columns = mapping.old.iter().chain(&mapping.new);
             let names: Vec<&str> = columns.map(|column| column.name.as_str()).collect();
             names.join(", ")

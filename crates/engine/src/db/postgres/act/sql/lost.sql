@@ -7,6 +7,6 @@
                   coalesce(pg_catalog.pg_sequence_last_value({sequence}::pg_catalog.regclass), 0)::text
         ) THEN
             RAISE EXCEPTION USING ERRCODE = 'PT414',
-                MESSAGE = 'the verify pass no longer holds: since it began, ' || root::pg_catalog.regclass::text || ' was given a value that its new type does not keep',
-                HINT = 'Run `pontoon verify` for a new pass, then run again. Writes that were taken back, or that ON CONFLICT left out, count as well: where they go on and on, roll back and write `lossy: true` into the plan, or `up` with what the new value is.';
+                MESSAGE = 'the verify pass no longer holds: since it began, ' || root::pg_catalog.regclass::text || ' was given ' || {given},
+                HINT = {hint};
         END IF;

@@ -1,0 +1,403 @@
+//! What adds values to the lookup table to which rows refer, and keeps them there.
+//!
+//! # What stands where
+//! For the n-th mapping that is a [`Rule::Referred`]:
+//! - the [function](crate::step::Lookup::find) that finds values and adds what
+//!   is missing, for batches and for the next one;
+//! - `pontoon."<artifact>_settle<n>"()` and `!pontoon_<artifact>_r<n>`: a
+//!   constraint trigger that fires when a transaction commits which has written
+//!   values that nobody had added before;
+//! - `pontoon."<artifact>_keep<n>"()` and `!pontoon_<artifact>_k<n>…` on the
+//!   lookup table: its rows do not change or go. Old versions write their values
+//!   at any moment, and know of no row that they would have to hold.
+//!
+//! # Why not when the row is written
+//! Whoever adds a value holds its key in the unique index until the transaction
+//! ends. Of two transactions of an application that write two new values each, in
+//! different order, each would wait for the other one: a deadlock that the
+//! application does not have without us.
+//!
+//! # Why nobody waits for long, nor in a circle
+//! A transaction that commits does nothing else that somebody could wait for. Yet
+//! a new version may hold a value that it has added and not committed, and wait
+//! for a row of the one that commits. So nothing is waited for: a try ends after
+//! one millisecond ([`TRY`]), then the trigger *sleeps*, which is no wait that the
+//! server's search for deadlocks could find in a circle, and tries again, for an
+//! eighth of a second in all. What is not to be had by then is left open, by the
+//! whole transaction: the row keeps its values without a reference, and is
+//! counted as a loss is, so that no verify pass from before proves anything. The
+//! next write of the row, or the next pass, gives it its reference.
+//!
+//! Whatever else goes wrong (a value too long for an index, a trigger of the
+//! application, a value that a REPEATABLE READ snapshot does not have and somebody
+//! has added) ends the same way: the writer is not troubled, and the pass that
+//! meets the row says why.
+//!
+//! # Why the row is read again
+//! `NEW` is the row as one write left it. By the time of the commit it may have
+//! been written again, or be gone; it is found by its primary key, and changed
+//! only if it is open still. Where the key has changed, too, the write that did it
+//! has its own turn.
+
+use super::super::image::without_modifiers;
+use super::super::mapping::{
+    changed, column, find_function, found_or_added, same_key, unfilled,
+};
+use super::{SCHEMA, count_loss};
+use crate::sql::quote::{
+    dollar_quote, quote_ident, quote_list, quote_literal, quote_qualified, quote_table,
+};
+use crate::step::{Lookup, MappedColumn, Mapping, Rule, Sync};
+
+/// The SQLSTATE of a write that would change or remove a row of a lookup table
+/// before the run is over. See [`CONFLICT_SQLSTATE`](super::CONFLICT_SQLSTATE).
+pub const KEPT_SQLSTATE: &str = "P0P02";
+
+/// How long one try waits for a lock: as long as a batch's, the least there is.
+const TRY: &str = "1ms";
+/// Seconds of the first pause between two tries; each one is twice as long.
+const FIRST_PAUSE: f64 = 0.001;
+/// Seconds of the last one.
+const LAST_PAUSE: f64 = 0.064;
+
+/// One mapping's part.
+pub(super) struct Referring<'a> {
+    sync: &'a Sync,
+    artifact: &'a str,
+    no: usize,
+    mapping: &'a Mapping,
+    lookup: &'a Lookup,
+}
+
+/// The references that a dual write keeps.
+pub(super) fn all<'a>(
+    sync: &'a Sync,
+    artifact: &'a str,
+) -> impl Iterator<Item = Referring<'a>> + use<'a> {
+    let referred = sync.mappings.iter().filter_map(|mapping| {
+        let lookup = lookup_of(mapping)?;
+        Some((mapping, lookup))
+    });
+    (1..)
+        .zip(referred)
+        .map(|(no, (mapping, lookup))| Referring {
+            sync,
+            artifact,
+            no,
+            mapping,
+            lookup,
+        })
+}
+
+/// The lookup table of a mapping that has one.
+pub fn lookup_of(mapping: &Mapping) -> Option<&Lookup> {
+    match &mapping.rule {
+        Rule::Referred { lookup } => Some(lookup),
+        Rule::Pair { .. }
+        | Rule::Fill { .. }
+        | Rule::Derived { .. }
+        | Rule::Copied { .. }
+        | Rule::Omitted { .. } => None,
+    }
+}
+
+/// The writes that a lookup table does not take, by the last letter of their
+/// trigger's name.
+const KEPT_FROM: [char; 3] = ['u', 'd', 't'];
+
+impl Referring<'_> {
+    fn settle_function(&self) -> String {
+        quote_qualified(SCHEMA, &format!("{}_settle{}", self.artifact, self.no))
+    }
+
+    fn keep_function(&self) -> String {
+        quote_qualified(SCHEMA, &format!("{}_keep{}", self.artifact, self.no))
+    }
+
+    /// The name of the trigger on the table, unquoted.
+    pub(super) fn trigger(&self) -> String {
+        format!("!pontoon_{}_r{}", self.artifact, self.no)
+    }
+
+    fn keep_trigger(&self, write: char) -> String {
+        format!("!pontoon_{}_k{}{write}", self.artifact, self.no)
+    }
+
+    /// The lookup table with the names of its triggers, unquoted.
+    pub(super) fn kept(&self) -> (crate::name::TableName, Vec<String>) {
+        let names = KEPT_FROM.iter().map(|write| self.keep_trigger(*write));
+        (self.lookup.table.clone(), names.collect())
+    }
+
+    /// The statements that install it; the trigger on the table is switched on
+    /// with the others.
+    pub(super) fn install(&self) -> Vec<String> {
+        let Self { sync, lookup, .. } = self;
+        let find = find_function(lookup);
+        let (settle, keep) = (self.settle_function(), self.keep_function());
+        let mut statements = vec![self.create_find()];
+        statements.extend(owned(
+            &find,
+            &format!("Pontoon: finds values in {}, or adds them", lookup.table),
+        ));
+        statements.push(format!(
+            "CREATE FUNCTION {settle}() RETURNS trigger\nLANGUAGE plpgsql SECURITY DEFINER\nSET search_path = pg_catalog, pg_temp\nSET lock_timeout = '{TRY}'\nAS {}",
+            dollar_quote("pontoon", &self.settle()),
+        ));
+        statements.extend(owned(
+            &settle,
+            &format!(
+                "Pontoon: adds values of {} to {}",
+                sync.table, lookup.table
+            ),
+        ));
+        statements.push(format!(
+            "CREATE CONSTRAINT TRIGGER {} AFTER INSERT OR UPDATE ON {}\nDEFERRABLE INITIALLY DEFERRED FOR EACH ROW\nWHEN ({})\nEXECUTE FUNCTION {settle}()",
+            quote_ident(&self.trigger()),
+            quote_table(&sync.table),
+            unfilled(self.mapping, "NEW"),
+        ));
+        statements.push(format!(
+            "CREATE FUNCTION {keep}() RETURNS trigger\nLANGUAGE plpgsql\nSET search_path = pg_catalog, pg_temp\nAS {}",
+            dollar_quote("pontoon", &self.keep()),
+        ));
+        statements.extend(owned(
+            &keep,
+            &format!("Pontoon: keeps the rows of {}", lookup.table),
+        ));
+        let table = quote_table(&lookup.table);
+        for write in KEPT_FROM {
+            statements.push(format!(
+                "CREATE TRIGGER {} BEFORE {}\nEXECUTE FUNCTION {keep}()",
+                quote_ident(&self.keep_trigger(write)),
+                self.kept_from(write),
+            ));
+        }
+        let enabled: Vec<String> = KEPT_FROM
+            .iter()
+            .map(|write| {
+                let name = quote_ident(&self.keep_trigger(*write));
+                format!("ENABLE ALWAYS TRIGGER {name}")
+            })
+            .collect();
+        statements.push(format!("ALTER TABLE {table} {}", enabled.join(", ")));
+        statements
+    }
+
+    /// The statements that take it away, once the trigger on the table is gone.
+    pub(super) fn drop(&self) -> Vec<String> {
+        let table = quote_table(&self.lookup.table);
+        let mut statements: Vec<String> = KEPT_FROM
+            .iter()
+            .map(|write| {
+                let name = quote_ident(&self.keep_trigger(*write));
+                format!("DROP TRIGGER {name} ON {table}")
+            })
+            .collect();
+        for function in [
+            self.settle_function(),
+            self.keep_function(),
+            find_function(self.lookup),
+        ] {
+            statements.push(format!("DROP FUNCTION {function}"));
+        }
+        statements
+    }
+
+    /// What stands between BEFORE and EXECUTE.
+    fn kept_from(&self, write: char) -> String {
+        let table = quote_table(&self.lookup.table);
+        let id = MappedColumn {
+            name: self.lookup.id.clone(),
+            type_name: "bigint".to_owned(),
+            default: None,
+        };
+        let columns: Vec<MappedColumn> = std::iter::once(id)
+            .chain(self.mapping.old.iter().cloned())
+            .collect();
+        match write {
+            // `ON CONFLICT … DO UPDATE SET city = excluded.city` changes nothing.
+            'u' => format!(
+                "UPDATE ON {table} FOR EACH ROW\nWHEN ({})",
+                changed(&columns, "NEW", "OLD")
+            ),
+            'd' => format!("DELETE ON {table} FOR EACH ROW"),
+            _ => format!("TRUNCATE ON {table} FOR EACH STATEMENT"),
+        }
+    }
+
+    /// Of no rows, or of values with a NULL, nothing is found: the function is
+    /// STRICT. The lookup table may have been empty when a session planned its
+    /// queries, and batches turn indexes off: hence the settings.
+    fn create_find(&self) -> String {
+        let Self {
+            lookup, mapping, ..
+        } = self;
+        let parameters: Vec<String> = mapping
+            .old
+            .iter()
+            .map(|c| without_modifiers(&c.type_name))
+            .collect();
+        let columns = quote_list(mapping.old.iter().map(|c| c.name.as_str()));
+        let values: Vec<String> = (1..=mapping.old.len()).map(|no| format!("${no}")).collect();
+        let same: Vec<String> = mapping
+            .old
+            .iter()
+            .zip(&values)
+            .zip(&lookup.collations)
+            .map(|((c, value), collation)| {
+                let collation = collation
+                    .as_ref()
+                    .map_or_else(String::new, |collation| format!(" COLLATE {collation}"));
+                format!(
+                    "{} OPERATOR(pg_catalog.=) {value}{collation}",
+                    column("l", &c.name)
+                )
+            })
+            .collect();
+        let table = quote_table(&lookup.table);
+        let id = column("l", &lookup.id);
+        let find = format!(
+            "SELECT {id} INTO pontoon_id FROM ONLY {table} AS l\n    WHERE {};",
+            same.join(" AND ")
+        );
+        let body = format!(
+            "
+#variable_conflict use_column
+DECLARE
+    pontoon_id bigint;
+BEGIN
+    {find}
+    IF pontoon_id IS NOT NULL THEN
+        RETURN pontoon_id;
+    END IF;
+    INSERT INTO {table} AS l ({columns}) VALUES ({values})
+    ON CONFLICT ({columns}) DO NOTHING RETURNING {id} INTO pontoon_id;
+    IF pontoon_id IS NOT NULL THEN
+        RETURN pontoon_id;
+    END IF;
+    -- Somebody else has just added them.
+    {find}
+    IF pontoon_id IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '40001',
+            MESSAGE = {unseen};
+    END IF;
+    RETURN pontoon_id;
+END
+",
+            values = values.join(", "),
+            unseen = quote_literal(&format!(
+                "could not serialize access: the values have just been added to {}",
+                lookup.table
+            )),
+        );
+        format!(
+            "CREATE FUNCTION {}({}) RETURNS bigint\nLANGUAGE plpgsql STRICT\nSET search_path = pg_catalog, pg_temp\nSET enable_seqscan = off\nSET enable_indexscan = on\nAS {}",
+            find_function(lookup),
+            parameters.join(", "),
+            dollar_quote("pontoon", &body),
+        )
+    }
+
+    fn settle(&self) -> String {
+        let Self {
+            sync,
+            mapping,
+            lookup,
+            ..
+        } = self;
+        let set: Vec<String> = mapping
+            .new
+            .iter()
+            .map(|reference| {
+                format!(
+                    "{} = {}",
+                    quote_ident(&reference.name),
+                    found_or_added(mapping, lookup, "t")
+                )
+            })
+            .collect();
+        let count: Vec<String> = count_loss(self.artifact)
+            .iter()
+            .map(|statement| format!("    {statement}\n"))
+            .collect();
+        format!(
+            "
+-- Pontoon: {told} gets values that this transaction has written and that nobody had
+-- added before. No lock is waited for, but slept for: whoever waits for this
+-- transaction never finds it in a circle. What cannot be had is left open and
+-- counted, so that it is made good before the migration ends; nobody's write fails.
+DECLARE
+    pause double precision := {FIRST_PAUSE};
+BEGIN
+    WHILE pause <= {LAST_PAUSE} AND coalesce(pg_catalog.current_setting('pontoon.left_open', true), '') <> 'yes' LOOP
+        BEGIN
+            -- rule: settle
+            UPDATE ONLY {table} AS t SET {set}
+            WHERE {row} AND {open};
+            RETURN NULL;
+        EXCEPTION
+            WHEN lock_not_available THEN
+                PERFORM pg_catalog.pg_sleep(pause);
+                pause := 2 * pause;
+            WHEN OTHERS THEN
+                EXIT;
+        END;
+    END LOOP;
+    -- Once in a transaction is enough.
+    PERFORM pg_catalog.set_config('pontoon.left_open', 'yes', true);
+{count}    RETURN NULL;
+END
+",
+            told = in_comment(&lookup.table.to_string()),
+            table = quote_table(&sync.table),
+            set = set.join(", "),
+            row = same_key(&lookup.key, "t", "NEW"),
+            open = unfilled(mapping, "t"),
+            count = count.concat(),
+        )
+    }
+
+    fn keep(&self) -> String {
+        let Self { sync, lookup, .. } = self;
+        format!(
+            "
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = '{KEPT_SQLSTATE}',
+        MESSAGE = {message},
+        DETAIL = {detail},
+        HINT = {hint},
+        SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME;
+END
+",
+            message = quote_literal(&format!(
+                "rows of {} neither change nor go before the migration ends",
+                lookup.table
+            )),
+            detail = quote_literal(&format!(
+                "Old versions have these values in the rows of {}, and write them at any moment.",
+                sync.table
+            )),
+            hint = quote_literal(&format!(
+                "INSERT another row and let {} refer to it, or wait until contract is over: UPDATE, DELETE and TRUNCATE are free then.",
+                sync.table
+            )),
+        )
+    }
+}
+
+/// Nobody else may call it, and it says what it is.
+fn owned(function: &str, comment: &str) -> [String; 2] {
+    [
+        format!("REVOKE ALL ON FUNCTION {function} FROM PUBLIC"),
+        format!(
+            "COMMENT ON FUNCTION {function} IS {}",
+            quote_literal(comment)
+        ),
+    ]
+}
+
+/// A name may hold a line break, which would end a comment.
+fn in_comment(name: &str) -> String {
+    name.replace(['\n', '\r'], " ")
+}
