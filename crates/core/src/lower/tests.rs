@@ -227,7 +227,7 @@ fn keyed() -> Table {
 }
 
 /// A program with the statements of its dual write, its batches and its proofs.
-fn whole(lowered: &Lowered) -> String {
+fn outlined(lowered: &Lowered) -> String {
     let mut golden = outline(&lowered.program);
     for step in &lowered.program.steps {
         if matches!(
@@ -255,7 +255,7 @@ fn extract_lookup_has_a_golden_program() {
     let operations =
         "  - extract_lookup: {table: users, columns: [status], into: states, reference: state_id}";
     let lowered = compile(table, operations).expect("the plan lowers");
-    insta::assert_snapshot!("extract_lookup", whole(&lowered));
+    insta::assert_snapshot!("extract_lookup", outlined(&lowered));
 }
 
 /// With a primary key, and things that hang on columns that move.
@@ -282,7 +282,7 @@ fn split_table_has_a_golden_program() {
     });
     let operations = "  - split_table: {table: users, into: accounts, columns: [email, amount]}";
     let lowered = compile(table, operations).expect("the plan lowers");
-    insta::assert_snapshot!("split_table", whole(&lowered));
+    insta::assert_snapshot!("split_table", outlined(&lowered));
 }
 
 /// Operations on what `users` does not have in the other tests.

@@ -39,10 +39,7 @@ fn taken(into: &TableName, indexes: &[String]) -> Vec<Object> {
         name,
         kind: RelationKind::Any,
     };
-    let mut taken = vec![
-        relation(into.clone()),
-        Object::Type { name: into.clone() },
-    ];
+    let mut taken = vec![relation(into.clone()), Object::Type { name: into.clone() }];
     let indexes = indexes.iter();
     taken.extend(indexes.map(|name| relation(TableName::new(&into.schema, name))));
     taken

@@ -104,7 +104,10 @@ impl Lower for ExtractLookup {
         lowering.new_column_name(&table, &self.reference);
         if self.columns.len() > MOST_COLUMNS {
             lowering.invalid(
-                format!("{} columns cannot be told apart by one index", self.columns.len()),
+                format!(
+                    "{} columns cannot be told apart by one index",
+                    self.columns.len()
+                ),
                 format!("Name at most {MOST_COLUMNS}."),
             );
         }

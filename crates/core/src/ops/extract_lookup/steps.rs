@@ -88,7 +88,8 @@ impl Extraction<'_> {
             not_null_domain: false,
             type_default: false,
             settings: Vec::new(),
-            grants: self.grants(|grant| matches!(grant.privilege.as_str(), "SELECT" | "REFERENCES")),
+            grants: self
+                .grants(|grant| matches!(grant.privilege.as_str(), "SELECT" | "REFERENCES")),
             dependents: Vec::new(),
         };
         let values = self.moved.iter().map(|column| Column {
@@ -218,7 +219,10 @@ impl Extraction<'_> {
         lowering.note(format!(
             "{table}.{reference} has no index: `add_index` makes one, also in this plan. A DELETE from {into} after contract looks through all of {table} otherwise."
         ));
-        let defaults = self.moved.iter().filter(|column| column.def.default.is_some());
+        let defaults = self
+            .moved
+            .iter()
+            .filter(|column| column.def.default.is_some());
         let defaults: Vec<&str> = defaults.map(|column| column.def.name.as_str()).collect();
         if !defaults.is_empty() {
             lowering.note(format!(

@@ -140,10 +140,9 @@ pub fn ups(mapping: &Mapping) -> &[Expr] {
 pub fn downs(mapping: &Mapping) -> &[Expr] {
     match &mapping.rule {
         Rule::Pair { down, .. } | Rule::Omitted { down } => down,
-        Rule::Fill { .. }
-        | Rule::Derived { .. }
-        | Rule::Copied { .. }
-        | Rule::Referred { .. } => &[],
+        Rule::Fill { .. } | Rule::Derived { .. } | Rule::Copied { .. } | Rule::Referred { .. } => {
+            &[]
+        }
     }
 }
 

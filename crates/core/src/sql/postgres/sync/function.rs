@@ -232,7 +232,10 @@ impl Writer<'_> {
             quote_table(&lookup.table),
             is_referred_to(self.mapping, lookup, "NEW")
         ));
-        body.line(format!("IF NOT FOUND AND NOT {} THEN", all_null(new, "NEW")));
+        body.line(format!(
+            "IF NOT FOUND AND NOT {} THEN",
+            all_null(new, "NEW")
+        ));
         body.indented(|body| {
             body.lines(&[
                 "IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN",

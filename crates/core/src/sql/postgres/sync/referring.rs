@@ -7,9 +7,10 @@
 //! - `pontoon."<artifact>_settle<n>"()` and `!pontoon_<artifact>_r<n>`: a
 //!   constraint trigger that fires when a transaction commits which has written
 //!   values that nobody had added before;
-//! - `pontoon."<artifact>_keep<n>"()` and `!pontoon_<artifact>_k<n>…` on the
-//!   lookup table: its rows do not change or go. Old versions write their values
-//!   at any moment, and know of no row that they would have to hold.
+//! - `pontoon."<artifact>_keep<n>"()`, `pontoon."<artifact>_mark<n>"()` and
+//!   `!pontoon_<artifact>_k<n>…` on the lookup table: its rows do not change or go,
+//!   for old versions write their values at any moment, and know of no row that
+//!   they would have to hold; and whoever adds one can be seen before he commits.
 //!
 //! # Why not when the row is written
 //! Whoever adds a value holds its key in the unique index until the transaction
@@ -20,13 +21,19 @@
 //! # Why nobody waits for long, nor in a circle
 //! A transaction that commits does nothing else that somebody could wait for. Yet
 //! a new version may hold a value that it has added and not committed, and wait
-//! for a row of the one that commits. So nothing is waited for: a try ends after
-//! one millisecond ([`TRY`]), then the trigger *sleeps*, which is no wait that the
-//! server's search for deadlocks could find in a circle, and tries again, for an
-//! eighth of a second in all. What is not to be had by then is left open, by the
-//! whole transaction: the row keeps its values without a reference, and is
-//! counted as a loss is, so that no verify pass from before proves anything. The
-//! next write of the row, or the next pass, gives it its reference.
+//! for a row of the one that commits; if that one waited for the value, the server
+//! would find a circle and end one of the two. So who adds values takes a shared
+//! advisory lock first, a mark that nobody ever waits for ([`ADDING`]), and the
+//! trigger looks whether anybody else has one: while it is so it *sleeps*, which is
+//! no wait that the search for deadlocks could find, for an eighth of a second in
+//! all. Who comes to add the value behind that look is waited for one millisecond
+//! ([`TRY`]), and cannot have waited for us so long that he looks for a circle just
+//! then.
+//!
+//! What is not to be had by then is left open, by the whole transaction: the row
+//! keeps its values without a reference, and is counted as a loss is, so that no
+//! verify pass from before proves anything. The next write of the row, or the next
+//! pass, gives it its reference.
 //!
 //! Whatever else goes wrong (a value too long for an index, a trigger of the
 //! application, a value that a REPEATABLE READ snapshot does not have and somebody
@@ -39,11 +46,12 @@
 //! only if it is open still. Where the key has changed, too, the write that did it
 //! has its own turn.
 
-use super::super::image::without_modifiers;
+use super::super::image::{values, without_modifiers};
 use super::super::mapping::{
-    changed, column, find_function, found_or_added, same_key, unfilled,
+    changed, column, find_function, found, found_or_added, same_key, unfilled,
 };
 use super::{SCHEMA, count_loss};
+use crate::name::TableName;
 use crate::sql::quote::{
     dollar_quote, quote_ident, quote_list, quote_literal, quote_qualified, quote_table,
 };
@@ -53,6 +61,11 @@ use crate::step::{Lookup, MappedColumn, Mapping, Rule, Sync};
 /// before the run is over. See [`CONFLICT_SQLSTATE`](super::CONFLICT_SQLSTATE).
 pub const KEPT_SQLSTATE: &str = "P0P02";
 
+/// The first key of the advisory locks that say that a transaction in progress
+/// adds values; the second one is one of [`MARKS`], by the values.
+const ADDING: i32 = 1_886_351_989;
+/// A transaction takes at most so many, however much it adds.
+const MARKS: i32 = 256;
 /// How long one try waits for a lock: as long as a batch's, the least there is.
 const TRY: &str = "1ms";
 /// Seconds of the first pause between two tries; each one is twice as long.
@@ -101,9 +114,9 @@ pub fn lookup_of(mapping: &Mapping) -> Option<&Lookup> {
     }
 }
 
-/// The writes that a lookup table does not take, by the last letter of their
-/// trigger's name.
-const KEPT_FROM: [char; 3] = ['u', 'd', 't'];
+/// The writes of a lookup table, by the last letter of their trigger's name: the
+/// first one is marked, the others are refused.
+const WRITES: [char; 4] = ['i', 'u', 'd', 't'];
 
 impl Referring<'_> {
     fn settle_function(&self) -> String {
@@ -112,6 +125,10 @@ impl Referring<'_> {
 
     fn keep_function(&self) -> String {
         quote_qualified(SCHEMA, &format!("{}_keep{}", self.artifact, self.no))
+    }
+
+    fn mark_function(&self) -> String {
+        quote_qualified(SCHEMA, &format!("{}_mark{}", self.artifact, self.no))
     }
 
     /// The name of the trigger on the table, unquoted.
@@ -124,8 +141,8 @@ impl Referring<'_> {
     }
 
     /// The lookup table with the names of its triggers, unquoted.
-    pub(super) fn kept(&self) -> (crate::name::TableName, Vec<String>) {
-        let names = KEPT_FROM.iter().map(|write| self.keep_trigger(*write));
+    pub(super) fn kept(&self) -> (TableName, Vec<String>) {
+        let names = WRITES.iter().map(|write| self.keep_trigger(*write));
         (self.lookup.table.clone(), names.collect())
     }
 
@@ -141,15 +158,12 @@ impl Referring<'_> {
             &format!("Pontoon: finds values in {}, or adds them", lookup.table),
         ));
         statements.push(format!(
-            "CREATE FUNCTION {settle}() RETURNS trigger\nLANGUAGE plpgsql SECURITY DEFINER\nSET search_path = pg_catalog, pg_temp\nSET lock_timeout = '{TRY}'\nAS {}",
+            "CREATE FUNCTION {settle}() RETURNS trigger\nLANGUAGE plpgsql SECURITY DEFINER\nSET search_path = pg_catalog, pg_temp\nSET lock_timeout = '{TRY}'\nSET enable_seqscan = off\nAS {}",
             dollar_quote("pontoon", &self.settle()),
         ));
         statements.extend(owned(
             &settle,
-            &format!(
-                "Pontoon: adds values of {} to {}",
-                sync.table, lookup.table
-            ),
+            &format!("Pontoon: adds values of {} to {}", sync.table, lookup.table),
         ));
         statements.push(format!(
             "CREATE CONSTRAINT TRIGGER {} AFTER INSERT OR UPDATE ON {}\nDEFERRABLE INITIALLY DEFERRED FOR EACH ROW\nWHEN ({})\nEXECUTE FUNCTION {settle}()",
@@ -165,15 +179,25 @@ impl Referring<'_> {
             &keep,
             &format!("Pontoon: keeps the rows of {}", lookup.table),
         ));
+        let mark = self.mark_function();
+        statements.push(format!(
+            "CREATE FUNCTION {mark}() RETURNS trigger\nLANGUAGE plpgsql\nSET search_path = pg_catalog, pg_temp\nAS {}",
+            dollar_quote("pontoon", &self.mark()),
+        ));
+        statements.extend(owned(
+            &mark,
+            &format!("Pontoon: tells who adds rows to {}", lookup.table),
+        ));
         let table = quote_table(&lookup.table);
-        for write in KEPT_FROM {
+        for write in WRITES {
             statements.push(format!(
-                "CREATE TRIGGER {} BEFORE {}\nEXECUTE FUNCTION {keep}()",
+                "CREATE TRIGGER {} BEFORE {}\nEXECUTE FUNCTION {}()",
                 quote_ident(&self.keep_trigger(write)),
-                self.kept_from(write),
+                self.before(write),
+                if write == 'i' { &mark } else { &keep },
             ));
         }
-        let enabled: Vec<String> = KEPT_FROM
+        let enabled: Vec<String> = WRITES
             .iter()
             .map(|write| {
                 let name = quote_ident(&self.keep_trigger(*write));
@@ -187,7 +211,7 @@ impl Referring<'_> {
     /// The statements that take it away, once the trigger on the table is gone.
     pub(super) fn drop(&self) -> Vec<String> {
         let table = quote_table(&self.lookup.table);
-        let mut statements: Vec<String> = KEPT_FROM
+        let mut statements: Vec<String> = WRITES
             .iter()
             .map(|write| {
                 let name = quote_ident(&self.keep_trigger(*write));
@@ -197,6 +221,7 @@ impl Referring<'_> {
         for function in [
             self.settle_function(),
             self.keep_function(),
+            self.mark_function(),
             find_function(self.lookup),
         ] {
             statements.push(format!("DROP FUNCTION {function}"));
@@ -205,7 +230,7 @@ impl Referring<'_> {
     }
 
     /// What stands between BEFORE and EXECUTE.
-    fn kept_from(&self, write: char) -> String {
+    fn before(&self, write: char) -> String {
         let table = quote_table(&self.lookup.table);
         let id = MappedColumn {
             name: self.lookup.id.clone(),
@@ -216,6 +241,7 @@ impl Referring<'_> {
             .chain(self.mapping.old.iter().cloned())
             .collect();
         match write {
+            'i' => format!("INSERT ON {table} FOR EACH ROW"),
             // `ON CONFLICT … DO UPDATE SET city = excluded.city` changes nothing.
             'u' => format!(
                 "UPDATE ON {table} FOR EACH ROW\nWHEN ({})",
@@ -226,8 +252,7 @@ impl Referring<'_> {
         }
     }
 
-    /// Of no rows, or of values with a NULL, nothing is found: the function is
-    /// STRICT. The lookup table may have been empty when a session planned its
+    /// Of values with a NULL nothing is found: the function is STRICT. The lookup table may have been empty when a session planned its
     /// queries, and batches turn indexes off: hence the settings.
     fn create_find(&self) -> String {
         let Self {
@@ -299,6 +324,27 @@ END
         )
     }
 
+    /// Which mark stands for the values of a row.
+    fn mark_of(&self, row: &str) -> String {
+        format!(
+            "pg_catalog.hash_record(ROW({})) & {}",
+            values(&self.mapping.old, row).join(", "),
+            MARKS - 1
+        )
+    }
+
+    fn mark(&self) -> String {
+        format!(
+            "
+BEGIN
+    PERFORM pg_catalog.pg_advisory_xact_lock_shared({ADDING}, {});
+    RETURN NEW;
+END
+",
+            self.mark_of("NEW")
+        )
+    }
+
     fn settle(&self) -> String {
         let Self {
             sync,
@@ -324,25 +370,39 @@ END
         format!(
             "
 -- Pontoon: {told} gets values that this transaction has written and that nobody had
--- added before. No lock is waited for, but slept for: whoever waits for this
--- transaction never finds it in a circle. What cannot be had is left open and
+-- added before. Who adds them just now is slept for, not waited for: whoever waits
+-- for this transaction never finds it in a circle. What cannot be had is left open and
 -- counted, so that it is made good before the migration ends; nobody's write fails.
 DECLARE
     pause double precision := {FIRST_PAUSE};
+    known bigint;
+    mark integer;
 BEGIN
     WHILE pause <= {LAST_PAUSE} AND coalesce(pg_catalog.current_setting('pontoon.left_open', true), '') <> 'yes' LOOP
-        BEGIN
-            -- rule: settle
-            UPDATE ONLY {table} AS t SET {set}
-            WHERE {row} AND {open};
+        SELECT {found}, {mark} INTO known, mark
+        FROM ONLY {table} AS t WHERE {row} AND {open};
+        IF NOT FOUND THEN
             RETURN NULL;
-        EXCEPTION
-            WHEN lock_not_available THEN
-                PERFORM pg_catalog.pg_sleep(pause);
-                pause := 2 * pause;
-            WHEN OTHERS THEN
-                EXIT;
-        END;
+        END IF;
+        IF known IS NOT NULL OR NOT EXISTS (
+            SELECT FROM pg_catalog.pg_locks AS l
+            WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
+              AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database())
+              AND l.classid::bigint = {ADDING} AND l.objid::bigint = mark
+        ) THEN
+            BEGIN
+                UPDATE ONLY {table} AS t SET {set}
+                WHERE {row} AND {open};
+                RETURN NULL;
+            EXCEPTION
+                WHEN lock_not_available THEN
+                    NULL;
+                WHEN OTHERS THEN
+                    EXIT;
+            END;
+        END IF;
+        PERFORM pg_catalog.pg_sleep(pause);
+        pause := 2 * pause;
     END LOOP;
     -- Once in a transaction is enough.
     PERFORM pg_catalog.set_config('pontoon.left_open', 'yes', true);
@@ -350,6 +410,8 @@ BEGIN
 END
 ",
             told = in_comment(&lookup.table.to_string()),
+            found = found(mapping, lookup, "t"),
+            mark = self.mark_of("t"),
             table = quote_table(&sync.table),
             set = set.join(", "),
             row = same_key(&lookup.key, "t", "NEW"),
