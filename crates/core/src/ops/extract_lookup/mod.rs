@@ -67,6 +67,14 @@ impl Declare for ExtractLookup {
         }
         let reference = check.written.span(&["reference"]);
         check.new_column(&self.reference, &reference);
+        if self.columns.contains(&self.reference) {
+            check.report(
+                &reference,
+                format!("`reference` is one of `columns`: `{}`", self.reference),
+                "expected the name of a new column",
+                "",
+            );
+        }
         if let Some(place) = self.columns.iter().position(|column| column == ID) {
             let span = check.written.item(&["columns"], place);
             check.report(
