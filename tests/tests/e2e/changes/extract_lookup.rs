@@ -602,9 +602,17 @@ async fn nothing_refers_to_nothing() {
                   INSERT INTO things (code, day, kind_id) SELECT 'n', '2026-02-01', id FROM kinds WHERE kind = 'b'")
             .await;
         assert_eq!(scene.text(state).await, "25/25");
+        // No NOT NULL would stop a row that is left open from losing its value.
+        let other = scene.database.client().await.expect("a client");
+        run(&other, "BEGIN; INSERT INTO kinds (kind) VALUES ('c')").await;
+        scene
+            .sql("UPDATE things SET kind = 'c' WHERE code = 'c6'")
+            .await;
+        run(&other, "COMMIT").await;
+        assert_eq!(scene.text(state).await, "25/24");
         scene.pontoon.approved(&path).await.expect(0);
         let rows = "SELECT string_agg(code || coalesce(kind::text, '-'), ',' ORDER BY code) FROM things LEFT JOIN kinds ON kinds.id = kind_id WHERE code IN ('c1', 'c2', 'c3', 'c4', 'c6', 'n')";
-        assert_eq!(scene.text(rows).await, "c1b,c2-,c3-,c4-,c6a,nb");
+        assert_eq!(scene.text(rows).await, "c1b,c2-,c3-,c4-,c6c,nb");
         scene.clean().await;
         scene.end().await;
     }
