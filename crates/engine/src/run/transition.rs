@@ -41,7 +41,8 @@ pub(crate) fn passed(steps: &[StepRecord], gate: &Gate) -> bool {
 impl Until {
     /// Why a run stands where it was reached.
     pub(crate) fn reason(self) -> Option<String> {
-        let gate = |phase: Phase| format!("stands in front of {}, where --until asked", phase.name());
+        let gate =
+            |phase: Phase| format!("stands in front of {}, where --until asked", phase.name());
         let phase = |phase: Phase| format!("stands behind {}, where --until asked", phase.name());
         self.gate.map(gate).or(self.phase.map(phase))
     }
