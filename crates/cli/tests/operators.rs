@@ -326,7 +326,7 @@ async fn a_run_is_named_by_id_beginning_or_plan() {
     desk.call(&["run", "names.yaml", "--until", "expand"], 0);
     let table = desk.call(&["history"], 0);
     assert!(
-        table.contains("stopped in expand") && !table.contains(&id),
+        table.contains("paused in expand") && !table.contains(&id),
         "{table}"
     );
     assert!(
