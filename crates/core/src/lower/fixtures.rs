@@ -20,14 +20,8 @@ pub(super) const RUN: &str = "run";
 pub(super) fn column(name: &str, type_name: &str, nullable: bool) -> Column {
     Column {
         def: ColumnDef {
-            name: name.into(),
-            type_name: type_name.into(),
-            collation: None,
             nullable,
-            default: None,
-            identity: None,
-            generated: None,
-            comment: None,
+            ..ColumnDef::new(name, type_name)
         },
         position: 0,
         base_type: type_name.split('(').next().unwrap_or(type_name).into(),

@@ -5,6 +5,32 @@ use crate::catalog::{Column, Table, TableKind};
 use crate::lower::{Asking, Lowering, cut};
 use crate::name::TableName;
 use crate::object::{Object, RelationKind};
+use crate::ops::common::{ExactName, TableRef};
+use crate::plan::{Check, Mentions, Role, TableUse};
+
+/// What the plan says of the table, its columns and the new table.
+pub(super) fn declare(to: &mut Mentions<'_>, table: &TableRef, columns: &[String], into: &str) {
+    to.table(table, TableUse::Shaped);
+    to.columns(table, columns, Role::Dropped, &["columns"]);
+    let into = TableRef::Exact(ExactName {
+        schema: Some(to.resolve(table).schema),
+        name: into.to_owned(),
+    });
+    to.table_at(&into, TableUse::Created, &["into"]);
+}
+
+/// The new table cannot be the table itself.
+pub(super) fn check(check: &mut Check<'_>, table: &TableRef, into: &str) {
+    if into == table.last() {
+        let span = check.written.span(&["into"]);
+        check.report(
+            &span,
+            "`table` and `into` are the same",
+            "expected another name",
+            "",
+        );
+    }
+}
 
 /// What to do where operations of a plan are in each other's way.
 pub(super) const TWO_PLANS: &str = "Use two plans, the second one after the first one's contract.";

@@ -30,14 +30,6 @@ pub(crate) struct Until {
     pub(crate) phase: Option<Phase>,
 }
 
-/// A gate is passed once a step behind it has begun: nothing is asked for again
-/// after an interruption.
-pub(crate) fn passed(steps: &[StepRecord], gate: &Gate) -> bool {
-    steps.iter().any(|step| {
-        step.step.phase >= gate.before && matches!(step.state, StepState::Running | StepState::Done)
-    })
-}
-
 impl Until {
     /// Why a run stands where it was reached.
     pub(crate) fn reason(self) -> Option<String> {
@@ -46,6 +38,14 @@ impl Until {
         let phase = |phase: Phase| format!("stands behind {}, where --until asked", phase.name());
         self.gate.map(gate).or(self.phase.map(phase))
     }
+}
+
+/// A gate is passed once a step behind it has begun: nothing is asked for again
+/// after an interruption.
+pub(crate) fn passed(steps: &[StepRecord], gate: &Gate) -> bool {
+    steps.iter().any(|step| {
+        step.step.phase >= gate.before && matches!(step.state, StepState::Running | StepState::Done)
+    })
 }
 
 /// What comes next on the way forward.

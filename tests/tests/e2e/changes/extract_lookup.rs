@@ -2,16 +2,14 @@
 //! to the end, values that nobody had added before, and who waits for whom.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pontoon_tests::wait_for_silence;
 use rand::seq::SliceRandom;
 use tokio_postgres::Client;
 
-use crate::clients::Clients;
-use crate::scene::{Scene, code, plan, run, text, wait_until};
+use crate::clients::{Clients, NEW, OLD, Versions};
+use crate::scene::{Scene, code, plan, run, text};
 
 const EXTRACT: &str =
     "- extract_lookup: {table: orders, columns: [city, country], into: cities, reference: city_id}";
@@ -53,22 +51,16 @@ async fn level(client: &Client, level: &str) {
 /// What one client knows of its own rows: the city, with its country.
 type Rows = BTreeMap<i64, String>;
 
-const OLD: u64 = 1;
-const NEW: u64 = 2;
-
 /// Clients of old and new versions, each with rows of its own, and values that
 /// they share.
 struct Traffic {
-    versions: Arc<AtomicU64>,
-    /// Transactions of old and new versions.
-    writes: Arc<[AtomicU64; 2]>,
+    versions: Versions,
     clients: Clients<Rows>,
 }
 
 impl Traffic {
     async fn start(scene: &Scene, clients: i64) -> Self {
-        let versions = Arc::new(AtomicU64::new(OLD));
-        let writes = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
+        let versions = Versions::old();
         let mut running = Clients::new();
         for no in 1..=clients {
             let client = scene.database.client().await.expect("a client");
@@ -79,21 +71,14 @@ impl Traffic {
                 _ => level(&client, "serializable").await,
             }
             let versions = versions.clone();
-            let writes = writes.clone();
             running.spawn(|stop| async move {
                 let mut rows = Rows::new();
                 let mut turn = 0;
                 while !stop.is_told() {
                     turn += 1;
-                    let version = match versions.load(Ordering::Relaxed) {
-                        OLD => OLD,
-                        NEW => NEW,
-                        _ if turn % 2 == 0 => OLD,
-                        _ => NEW,
-                    };
+                    let version = versions.of(turn);
                     write(&client, version, no, turn, &mut rows).await;
-                    let place = usize::from(version == NEW);
-                    writes[place].fetch_add(1, Ordering::Relaxed);
+                    versions.wrote(version);
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
                 rows
@@ -101,22 +86,8 @@ impl Traffic {
         }
         Self {
             versions,
-            writes,
             clients: running,
         }
-    }
-
-    fn run(&self, versions: u64) {
-        self.versions.store(versions, Ordering::Relaxed);
-    }
-
-    async fn goes_on(&self, version: u64) {
-        let place = usize::from(version == NEW);
-        let before = self.writes[place].load(Ordering::Relaxed);
-        wait_until("writes go on", async || {
-            self.writes[place].load(Ordering::Relaxed) > before + 60
-        })
-        .await;
     }
 
     /// Ends it, and compares every row with what this query gives.
@@ -242,29 +213,29 @@ async fn both_versions_write_to_the_end() {
             let scene = Scene::new(version, &format!("{ORDERS}; {SEEDED}")).await;
             let before = scene.dumped().await;
             let traffic = Traffic::start(&scene, 6).await;
-            traffic.goes_on(OLD).await;
+            traffic.versions.goes_on(OLD).await;
             let path = scene.pontoon.plan(&plan("extract", "", EXTRACT));
             scene.pontoon.call(&["run", &path]).await.expect(5);
-            traffic.run(OLD | NEW);
-            traffic.goes_on(OLD).await;
-            traffic.goes_on(NEW).await;
+            traffic.versions.run(OLD | NEW);
+            traffic.versions.goes_on(OLD).await;
+            traffic.versions.goes_on(NEW).await;
             assert_eq!(scene.text(WRONG).await, "0");
             if back {
-                traffic.run(OLD);
-                traffic.goes_on(OLD).await;
-                traffic.goes_on(OLD).await;
+                traffic.versions.run(OLD);
+                traffic.versions.goes_on(OLD).await;
+                traffic.versions.goes_on(OLD).await;
                 scene.pontoon.call(&["rollback", "--yes"]).await.expect(0);
-                traffic.goes_on(OLD).await;
+                traffic.versions.goes_on(OLD).await;
                 traffic.end(&scene, "orders o").await;
                 if let Some(before) = before {
                     assert_eq!(scene.dumped().await, Some(before));
                 }
             } else {
-                traffic.run(NEW);
-                traffic.goes_on(NEW).await;
-                traffic.goes_on(NEW).await;
+                traffic.versions.run(NEW);
+                traffic.versions.goes_on(NEW).await;
+                traffic.versions.goes_on(NEW).await;
                 scene.pontoon.approved(&path).await.expect(0);
-                traffic.goes_on(NEW).await;
+                traffic.versions.goes_on(NEW).await;
                 traffic
                     .end(&scene, "orders o JOIN cities c ON c.id = o.city_id")
                     .await;

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use pontoon_tests::wait_for_silence;
 use tokio_postgres::Client;
 
-use crate::clients::Clients;
+use crate::clients::{Clients, NEW, OLD, Versions};
 use crate::scene::{Scene, code, plan, run, text, wait_until};
 
 const SPLIT: &str = "- split_table: {table: users, into: profiles, columns: [bio, avatar, visits]}";
@@ -62,17 +62,10 @@ async fn copy(client: &Client) -> String {
 /// What one client knows of its own rows: e-mail, bio, avatar.
 type Rows = BTreeMap<i64, (String, Option<String>, Option<String>)>;
 
-/// What is there to be written through.
-const OLD: u64 = 1;
-const NEW: u64 = 2;
-
 /// Clients of old and new versions, each with rows of its own, and one that
 /// all count in.
 struct Traffic {
-    /// Which versions run.
-    versions: Arc<AtomicU64>,
-    /// Writes of old and new versions.
-    writes: Arc<[AtomicU64; 2]>,
+    versions: Versions,
     /// What the shared row must have come to.
     counted: Arc<AtomicI64>,
     clients: Clients<Rows>,
@@ -80,29 +73,22 @@ struct Traffic {
 
 impl Traffic {
     async fn start(scene: &Scene, clients: i64) -> Self {
-        let versions = Arc::new(AtomicU64::new(OLD));
-        let writes = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
+        let versions = Versions::old();
         let counted = Arc::new(AtomicI64::new(0));
         let mut running = Clients::new();
         for no in 1..=clients {
             let mut client = scene.database.client().await.expect("a client");
             let versions = versions.clone();
-            let (writes, counted) = (writes.clone(), counted.clone());
+            let counted = counted.clone();
             running.spawn(|stop| async move {
                 let mut rows = Rows::new();
                 let mut turn = 0;
                 while !stop.is_told() {
                     turn += 1;
-                    let version = match versions.load(Ordering::Relaxed) {
-                        OLD => OLD,
-                        NEW => NEW,
-                        _ if turn % 2 == 0 => OLD,
-                        _ => NEW,
-                    };
+                    let version = versions.of(turn);
                     let id = no * 1_000_000 + turn;
                     write(&mut client, version, id, &mut rows, &counted).await;
-                    let place = usize::from(version == NEW);
-                    writes[place].fetch_add(1, Ordering::Relaxed);
+                    versions.wrote(version);
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
                 rows
@@ -110,24 +96,9 @@ impl Traffic {
         }
         Self {
             versions,
-            writes,
             counted,
             clients: running,
         }
-    }
-
-    fn run(&self, versions: u64) {
-        self.versions.store(versions, Ordering::Relaxed);
-    }
-
-    /// Waits until a version has written some more.
-    async fn goes_on(&self, version: u64) {
-        let place = usize::from(version == NEW);
-        let before = self.writes[place].load(Ordering::Relaxed);
-        wait_until("writes go on", async || {
-            self.writes[place].load(Ordering::Relaxed) > before + 60
-        })
-        .await;
     }
 
     /// Ends it, and compares every row with what this query gives.
@@ -268,31 +239,31 @@ async fn both_versions_write_to_the_end() {
             let scene = Scene::new(version, &format!("{USERS}; {SEEDED}; {SHARED}")).await;
             let before = scene.dumped().await;
             let traffic = Traffic::start(&scene, 4).await;
-            traffic.goes_on(OLD).await;
+            traffic.versions.goes_on(OLD).await;
             let path = scene.pontoon.plan(&plan("split", "", SPLIT));
             scene.pontoon.call(&["run", &path]).await.expect(5);
-            traffic.run(OLD | NEW);
-            traffic.goes_on(OLD).await;
-            traffic.goes_on(NEW).await;
+            traffic.versions.run(OLD | NEW);
+            traffic.versions.goes_on(OLD).await;
+            traffic.versions.goes_on(NEW).await;
             // Of one moment, whatever is being written.
             assert_eq!(differences(&scene).await, "0/0");
             if back {
-                traffic.run(OLD);
-                traffic.goes_on(OLD).await;
-                traffic.goes_on(OLD).await;
+                traffic.versions.run(OLD);
+                traffic.versions.goes_on(OLD).await;
+                traffic.versions.goes_on(OLD).await;
                 scene.pontoon.call(&["rollback", "--yes"]).await.expect(0);
-                traffic.goes_on(OLD).await;
+                traffic.versions.goes_on(OLD).await;
                 traffic.end(&scene, "users").await;
                 if let Some(before) = before {
                     assert_eq!(scene.dumped().await, Some(before));
                 }
             } else {
-                traffic.run(NEW);
-                traffic.goes_on(NEW).await;
-                traffic.goes_on(NEW).await;
+                traffic.versions.run(NEW);
+                traffic.versions.goes_on(NEW).await;
+                traffic.versions.goes_on(NEW).await;
                 let ended = scene.pontoon.approved(&path).await;
                 ended.expect(0);
-                traffic.goes_on(NEW).await;
+                traffic.versions.goes_on(NEW).await;
                 traffic.end(&scene, "users JOIN profiles USING (id)").await;
                 assert_eq!(
                     scene

@@ -14,9 +14,9 @@ use crate::expr::{Expr, Volatility};
 use crate::lower::{Asking, Lower, Lowering, mapped};
 use crate::name::TableName;
 use crate::object::Object;
-use crate::ops::common::{ExactName, TableRef};
+use crate::ops::common::TableRef;
 use crate::ops::moving::{self, foreign_key, named_after, primary_key};
-use crate::plan::{Check, Declare, Mentions, Role, TableUse};
+use crate::plan::{Check, Declare, Mentions, Role};
 use crate::sql::postgres::image;
 
 use steps::Extraction;
@@ -45,26 +45,12 @@ const MOST_COLUMNS: usize = 32;
 
 impl Declare for ExtractLookup {
     fn declare(&self, to: &mut Mentions<'_>) {
-        to.table(&self.table, TableUse::Shaped);
-        to.columns(&self.table, &self.columns, Role::Dropped, &["columns"]);
+        moving::declare(to, &self.table, &self.columns, &self.into);
         to.column(&self.table, &self.reference, Role::Added, &["reference"]);
-        let into = TableRef::Exact(ExactName {
-            schema: Some(to.resolve(&self.table).schema),
-            name: self.into.clone(),
-        });
-        to.table_at(&into, TableUse::Created, &["into"]);
     }
 
     fn check(&self, check: &mut Check<'_>) {
-        if self.into == self.table.last() {
-            let span = check.written.span(&["into"]);
-            check.report(
-                &span,
-                "`table` and `into` are the same",
-                "expected another name",
-                "",
-            );
-        }
+        moving::check(check, &self.table, &self.into);
         let reference = check.written.span(&["reference"]);
         check.new_column(&self.reference, &reference);
         if self.columns.contains(&self.reference) {

@@ -53,7 +53,7 @@ impl Extraction<'_> {
             format!("add column {table}.{}", self.reference),
             Change::AddColumn {
                 table: table.clone(),
-                column: plain("bigint", self.reference, true),
+                column: ColumnDef::new(self.reference, "bigint"),
             },
             vec![Change::DropColumn {
                 table: table.clone(),
@@ -80,8 +80,9 @@ impl Extraction<'_> {
     fn new_table(&self) -> Table {
         let id = Column {
             def: ColumnDef {
+                nullable: false,
                 identity: Some(Identity::ByDefault),
-                ..plain("bigint", ID, false)
+                ..ColumnDef::new(ID, "bigint")
             },
             position: 0,
             base_type: "bigint".to_owned(),
@@ -237,17 +238,4 @@ impl Extraction<'_> {
 fn is_long(column: &Column) -> bool {
     let type_name = column.def.type_name.as_str();
     type_name == "bytea" || image::is_collated(type_name)
-}
-
-fn plain(type_name: &str, name: &str, nullable: bool) -> ColumnDef {
-    ColumnDef {
-        name: name.to_owned(),
-        type_name: type_name.to_owned(),
-        collation: None,
-        nullable,
-        default: None,
-        identity: None,
-        generated: None,
-        comment: None,
-    }
 }

@@ -13,9 +13,9 @@ use crate::catalog::{Column, Table};
 use crate::expr::{Expr, Volatility};
 use crate::lower::{Asking, Lower, Lowering, mapped};
 use crate::name::TableName;
-use crate::ops::common::{ExactName, TableRef};
+use crate::ops::common::TableRef;
 use crate::ops::moving::{self, foreign_key, primary_key};
-use crate::plan::{Check, Declare, Mentions, Role, TableUse};
+use crate::plan::{Check, Declare, Mentions};
 
 use carried::Carried;
 use steps::Split;
@@ -36,25 +36,11 @@ pub struct SplitTable {
 
 impl Declare for SplitTable {
     fn declare(&self, to: &mut Mentions<'_>) {
-        to.table(&self.table, TableUse::Shaped);
-        to.columns(&self.table, &self.columns, Role::Dropped, &["columns"]);
-        let into = TableRef::Exact(ExactName {
-            schema: Some(to.resolve(&self.table).schema),
-            name: self.into.clone(),
-        });
-        to.table_at(&into, TableUse::Created, &["into"]);
+        moving::declare(to, &self.table, &self.columns, &self.into);
     }
 
     fn check(&self, check: &mut Check<'_>) {
-        if self.into == self.table.last() {
-            let span = check.written.span(&["into"]);
-            check.report(
-                &span,
-                "`table` and `into` are the same",
-                "expected another name",
-                "",
-            );
-        }
+        moving::check(check, &self.table, &self.into);
     }
 }
 

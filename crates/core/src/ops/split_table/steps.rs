@@ -61,7 +61,7 @@ impl Split<'_> {
             format!("add a mark for copied rows to {table}"),
             Change::AddColumn {
                 table: table.clone(),
-                column: plain("boolean", &self.mark),
+                column: ColumnDef::new(&self.mark, "boolean"),
             },
             vec![Change::DropColumn {
                 table: table.clone(),
@@ -307,18 +307,5 @@ impl Split<'_> {
                 triggers.join(", ")
             ));
         }
-    }
-}
-
-fn plain(type_name: &str, name: &str) -> ColumnDef {
-    ColumnDef {
-        name: name.to_owned(),
-        type_name: type_name.to_owned(),
-        collation: None,
-        nullable: true,
-        default: None,
-        identity: None,
-        generated: None,
-        comment: None,
     }
 }

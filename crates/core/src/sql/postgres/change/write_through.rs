@@ -23,7 +23,7 @@
 use super::super::image::{same, values};
 use super::super::mapping::{column, not_given, same_key};
 use super::super::raise::{self, Raised, key_text};
-use super::super::sync::{SCHEMA, artifact};
+use super::super::sync::{SCHEMA, artifact, owned};
 use crate::name::TableName;
 use crate::object::WriteThrough;
 use crate::sql::quote::{
@@ -57,20 +57,17 @@ pub(super) fn install(through: &WriteThrough, run: &str) -> Vec<String> {
             "insert" => insert(through),
             _ => delete(through),
         };
-        statements.extend([
-            format!(
-                "CREATE FUNCTION {function}() RETURNS trigger\nLANGUAGE plpgsql SECURITY DEFINER\nSET search_path = pg_catalog, pg_temp\nAS {}",
-                dollar_quote("pontoon", &body),
-            ),
-            format!("REVOKE ALL ON FUNCTION {function}() FROM PUBLIC"),
-            format!(
-                "COMMENT ON FUNCTION {function}() IS {}",
-                quote_literal(&format!("Pontoon: {event} through {}", through.view))
-            ),
-            format!(
-                "CREATE TRIGGER pontoon_{suffix} INSTEAD OF {event} ON {view} FOR EACH ROW\nEXECUTE FUNCTION {function}()"
-            ),
-        ]);
+        statements.push(format!(
+            "CREATE FUNCTION {function}() RETURNS trigger\nLANGUAGE plpgsql SECURITY DEFINER\nSET search_path = pg_catalog, pg_temp\nAS {}",
+            dollar_quote("pontoon", &body),
+        ));
+        statements.extend(owned(
+            &format!("{function}()"),
+            &format!("Pontoon: {event} through {}", through.view),
+        ));
+        statements.push(format!(
+            "CREATE TRIGGER pontoon_{suffix} INSTEAD OF {event} ON {view} FOR EACH ROW\nEXECUTE FUNCTION {function}()"
+        ));
     }
     statements
 }

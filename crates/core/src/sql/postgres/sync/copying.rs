@@ -40,7 +40,7 @@
 //! from being looked at in statements that do not concern it.
 
 use super::super::mapping::{changed, column, same_key};
-use super::SCHEMA;
+use super::{SCHEMA, owned};
 use crate::name::TableName;
 use crate::sql::quote::{
     dollar_quote, quote_ident, quote_list, quote_literal, quote_qualified, quote_table,
@@ -142,17 +142,11 @@ impl Copying<'_> {
     pub(super) fn install(&self) -> Vec<String> {
         let function = self.function();
         let comment = format!("Pontoon: copies rows of {}", self.sync.table);
-        let mut statements = vec![
-            format!(
-                "CREATE FUNCTION {function}() RETURNS trigger\nLANGUAGE plpgsql SECURITY DEFINER\nSET search_path = pg_catalog, pg_temp\nAS {}",
-                dollar_quote("pontoon", &self.body()),
-            ),
-            format!("REVOKE ALL ON FUNCTION {function}() FROM PUBLIC"),
-            format!(
-                "COMMENT ON FUNCTION {function}() IS {}",
-                quote_literal(&comment)
-            ),
-        ];
+        let mut statements = vec![format!(
+            "CREATE FUNCTION {function}() RETURNS trigger\nLANGUAGE plpgsql SECURITY DEFINER\nSET search_path = pg_catalog, pg_temp\nAS {}",
+            dollar_quote("pontoon", &self.body()),
+        )];
+        statements.extend(owned(&format!("{function}()"), &comment));
         statements.extend(WRITES.iter().map(|write| {
             format!(
                 "CREATE TRIGGER {} {}\nEXECUTE FUNCTION {function}({})",

@@ -172,6 +172,18 @@ fn count_loss(artifact: &str) -> [String; 2] {
     ]
 }
 
+/// The statements by which nobody else may call a function of ours, and by which
+/// it says what it is.
+pub(super) fn owned(function: &str, comment: &str) -> [String; 2] {
+    [
+        format!("REVOKE ALL ON FUNCTION {function} FROM PUBLIC"),
+        format!(
+            "COMMENT ON FUNCTION {function} IS {}",
+            quote_literal(comment)
+        ),
+    ]
+}
+
 /// The first key of the advisory locks that say that a writer in progress has
 /// lost a value or left a reference open; the second one is the sequence.
 pub const LOSING: i32 = 1_886_351_988;
@@ -241,14 +253,11 @@ pub fn install(sync: &Sync, artifact: &str) -> Vec<String> {
             lost_sequence(artifact)
         ));
     }
-    statements.extend([
-        create_function(sync, artifact),
-        format!("REVOKE ALL ON FUNCTION {function}() FROM PUBLIC"),
-        format!(
-            "COMMENT ON FUNCTION {function}() IS {}",
-            quote_literal(&format!("Pontoon: dual write of {}", sync.table))
-        ),
-    ]);
+    statements.push(create_function(sync, artifact));
+    statements.extend(owned(
+        &format!("{function}()"),
+        &format!("Pontoon: dual write of {}", sync.table),
+    ));
     for copying in copying::all(sync, artifact) {
         statements.extend(copying.install());
     }

@@ -50,7 +50,7 @@ use super::super::image::{values, without_modifiers};
 use super::super::mapping::{
     changed, column, find_function, found, found_or_added, same_key, unfilled,
 };
-use super::{SCHEMA, count_loss};
+use super::{SCHEMA, count_loss, owned};
 use crate::name::TableName;
 use crate::sql::quote::{
     dollar_quote, quote_ident, quote_list, quote_literal, quote_qualified, quote_table,
@@ -446,17 +446,6 @@ END
             )),
         )
     }
-}
-
-/// Nobody else may call it, and it says what it is.
-fn owned(function: &str, comment: &str) -> [String; 2] {
-    [
-        format!("REVOKE ALL ON FUNCTION {function} FROM PUBLIC"),
-        format!(
-            "COMMENT ON FUNCTION {function} IS {}",
-            quote_literal(comment)
-        ),
-    ]
 }
 
 /// A name may hold a line break, which would end a comment.
