@@ -267,7 +267,7 @@ async fn unthrottle_expires_and_survives_a_kill() {
         .await;
         let flag = scene.pontoon.file("hold", "");
         let keys = format!(
-            "limits: {{max_batch_rows: 10}}\nbackfill: {{nice_ratio: 0}}\nthrottle:\n  file: {}",
+            "limits: {{max_batch_rows: 1}}\nbackfill: {{nice_ratio: 0}}\nthrottle:\n  file: {}",
             flag.display()
         );
         let path = scene.pontoon.plan(&plan("off", &keys, RETYPE));
@@ -279,7 +279,7 @@ async fn unthrottle_expires_and_survives_a_kill() {
 
         let told = scene
             .pontoon
-            .call(&["unthrottle", "--for", "4s"])
+            .call(&["unthrottle", "--for", "8s"])
             .await
             .expect(0);
         let said = told.stdout + &told.stderr;
@@ -289,6 +289,7 @@ async fn unthrottle_expires_and_survives_a_kill() {
         let text = scene.pontoon.call(&["status"]).await.expect(0).stdout;
         assert!(text.contains("off until"), "{text}");
 
+        // Batches of one row: far more of them than fit into that time.
         let mut running = scene.pontoon.spawn(&["run", &path]);
         running.event("throttle_on").await.expect("it expires");
         held(&mut running, "file").await;
@@ -310,13 +311,18 @@ async fn unthrottle_expires_and_survives_a_kill() {
             .expect(0);
         running.event("throttle_on").await.expect("it is on again");
         held(&mut running, "file").await;
+        scene
+            .pontoon
+            .call(&["set", "batch-rows", "10000"])
+            .await
+            .expect(0);
         std::fs::remove_file(&flag).expect("removed");
         running.wait().await.0.expect(5);
         assert_eq!(scene.text("SELECT count(exact) FROM items").await, "40000");
         let commands = scene
             .text("SELECT string_agg(event ->> 'command', ',' ORDER BY id) FROM pontoon.event WHERE event ->> 'event' = 'command' AND by LIKE '%@%'")
             .await;
-        assert_eq!(commands, "unthrottle for 4s,unthrottle for 1h,throttle");
+        assert_eq!(commands, "unthrottle for 8s,unthrottle for 1h,throttle,set max-batch-rows 10000");
         for time in ["2d", "10", "10ms"] {
             scene
                 .pontoon
