@@ -148,6 +148,30 @@ async fn shared_server_is_one_and_databases_are_fresh() -> Outcome {
 }
 
 #[tokio::test]
+async fn prepared_databases_are_copies_of_one() -> Outcome {
+    const STATEMENTS: &str =
+        "CREATE ROLE once; CREATE TABLE t AS SELECT clock_timestamp()::text AS made";
+    let (one, two) = tokio::join!(
+        TestDatabase::prepared(None, STATEMENTS),
+        TestDatabase::prepared(None, STATEMENTS)
+    );
+    let mut made = Vec::new();
+    for database in [one?, two?] {
+        let client = database.client().await?;
+        let row = client
+            .query_one("UPDATE t SET made = made || '!' RETURNING made", &[])
+            .await?;
+        made.push(row.get::<_, String>(0));
+    }
+    assert_eq!(made[0], made[1]);
+    assert!(
+        TestDatabase::prepared(None, "SELECT 1 / 0").await.is_err(),
+        "statements that fail prepare nothing"
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn standby_follows_and_is_promoted() -> Outcome {
     let primary = Server::start(ServerSpec::default()).await?;
     let client = primary.client("postgres").await?;

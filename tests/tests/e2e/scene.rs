@@ -44,11 +44,19 @@ impl Scene {
     /// Creates the database and runs `sql` in it.
     pub(crate) async fn new(version: u32, sql: &str) -> Self {
         let database = TestDatabase::create(version).await.expect("a database");
+        let scene = Self::of(database).await;
+        scene.sql(sql).await;
+        scene
+    }
+
+    /// The same for statements that many tests begin with: they run once.
+    pub(crate) async fn prepared(version: u32, sql: &str) -> Self {
+        let database = TestDatabase::prepared(version, sql).await;
+        Self::of(database.expect("a database")).await
+    }
+
+    async fn of(database: TestDatabase) -> Self {
         let client = database.client().await.expect("a connection");
-        client
-            .batch_execute(sql)
-            .await
-            .unwrap_or_else(|error| panic!("the scene is not set: {error:?}\n{sql}"));
         let pontoon = Pontoon::new(database.url());
         Self {
             database,

@@ -334,8 +334,20 @@ impl Server {
     /// # Errors
     /// When PostgreSQL refuses, for example because the name is taken.
     pub async fn create_database(&self, name: &str) -> Result<String> {
+        self.copy_database("template0", name).await
+    }
+
+    /// Creates a database as a copy of another one, in which there must be no sessions, and returns its URL.
+    ///
+    /// # Errors
+    /// When PostgreSQL refuses, for example because the name is taken.
+    pub async fn copy_database(&self, template: &str, name: &str) -> Result<String> {
         let client = self.socket_client("postgres").await?;
-        let statement = format!("CREATE DATABASE {} TEMPLATE template0", quote(name));
+        let statement = format!(
+            "CREATE DATABASE {} TEMPLATE {}",
+            quote(name),
+            quote(template)
+        );
         client
             .batch_execute(&statement)
             .await

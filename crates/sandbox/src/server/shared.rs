@@ -49,10 +49,42 @@ impl TestDatabase {
     /// # Errors
     /// As [`Server::start`] and [`Server::create_database`].
     pub async fn create(version: impl Into<Option<u32>>) -> Result<Self> {
-        static COUNTER: AtomicU64 = AtomicU64::new(1);
         let server = Server::shared(version.into()).await?;
+        Self::copy(server, "template0").await
+    }
+
+    /// Creates a database in which these statements have run: once for all who ask for them, in one that is then
+    /// copied. What they do outside of it (roles) is done once.
+    ///
+    /// # Errors
+    /// As [`TestDatabase::create`], and when a statement fails.
+    pub async fn prepared(version: impl Into<Option<u32>>, statements: &str) -> Result<Self> {
+        static TEMPLATES: tokio::sync::Mutex<BTreeMap<(u32, String), String>> =
+            tokio::sync::Mutex::const_new(BTreeMap::new());
+        let server = Server::shared(version.into()).await?;
+        let key = (server.version(), statements.to_owned());
+        let mut templates = TEMPLATES.lock().await;
+        if let Some(template) = templates.get(&key) {
+            let template = template.clone();
+            drop(templates);
+            return Self::copy(server, &template).await;
+        }
+        let template = Self::copy(server, "template0").await?;
+        let client = template.client().await?;
+        client
+            .batch_execute(statements)
+            .await
+            .map_err(|e| Error::postgres("prepare a database", e))?;
+        drop(client);
+        let copy = Self::copy(server, &template.name).await?;
+        templates.insert(key, template.name);
+        Ok(copy)
+    }
+
+    async fn copy(server: &'static Server, template: &str) -> Result<Self> {
+        static COUNTER: AtomicU64 = AtomicU64::new(1);
         let name = format!("test_{}", COUNTER.fetch_add(1, Ordering::Relaxed));
-        server.create_database(&name).await?;
+        server.copy_database(template, &name).await?;
         Ok(Self { server, name })
     }
 

@@ -2,8 +2,10 @@
 //! change by hand makes of it, and back from the gate and from the last step,
 //! where it must be what it was. Neither comparison uses Pontoon's catalog.
 
+use std::future;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use pontoon_sandbox::dump::CatalogDump;
 
 use crate::scene::{Scene, plan, text};
@@ -656,7 +658,7 @@ const STAYS: &[(&str, &str)] = &[
 
 /// The catalog that a rollback of a case leaves.
 async fn before(version: u32, case: &Case) -> Scene {
-    let scene = Scene::new(version, SETUP).await;
+    let scene = Scene::prepared(version, SETUP).await;
     for (start, stays) in STAYS {
         if case.operations.starts_with(start) {
             scene.sql(stays).await;
@@ -677,7 +679,7 @@ fn whole(case: &Case) -> String {
 
 /// Stands at the gate, with both versions having written.
 async fn at_the_gate(version: u32, case: &Case) -> (Scene, String) {
-    let scene = Scene::new(version, SETUP).await;
+    let scene = Scene::prepared(version, SETUP).await;
     let path = scene.pontoon.plan(&whole(case));
     let ended = scene.pontoon.call(&["run", &path]).await;
     assert_eq!(
@@ -701,29 +703,34 @@ fn is_asked_for(case: &Case) -> bool {
     })
 }
 
-/// Tries every case, and tells of all that fail.
+/// Tries every case, two at a time (they mostly wait), and tells of all that fail.
 async fn each<F>(attempt: impl Fn(u32, &'static Case) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let mut failed = Vec::new();
-    for version in crate::versions() {
+    let attempts = crate::versions().into_iter().flat_map(|version| {
         let later = if version >= 18 { SINCE_18 } else { &[] };
         let cases = CASES.iter().chain(later);
-        for case in cases.filter(|case| is_asked_for(case)) {
+        cases.map(move |case| (version, case))
+    });
+    let failed: Vec<String> = futures_util::stream::iter(attempts)
+        .filter(|(_, case)| future::ready(is_asked_for(case)))
+        .map(async |(version, case)| {
             // What went wrong has been printed when the attempt panicked.
-            if tokio::spawn(attempt(version, case)).await.is_err() {
-                failed.push(format!("PostgreSQL {version}: {}", case.operations));
-            }
-        }
-    }
+            let tried = tokio::spawn(attempt(version, case)).await;
+            (tried.err()).map(|_| format!("PostgreSQL {version}: {}", case.operations))
+        })
+        .buffered(2)
+        .filter_map(future::ready)
+        .collect()
+        .await;
     assert!(failed.is_empty(), "{failed:#?}");
 }
 
 /// The catalog is what the same change by hand makes of it.
 async fn same_as_by_hand(scene: &Scene, version: u32, case: &Case) {
     let made = scene.catalog().await;
-    let hand = Scene::new(version, SETUP).await;
+    let hand = Scene::prepared(version, SETUP).await;
     hand.sql(case.by_hand).await;
     let differences = hand.catalog().await.differences(&made);
     assert!(
@@ -791,7 +798,7 @@ async fn killed_at_every_step() {
         if Some(version) != newest || !drawn {
             return;
         }
-        let scene = Scene::new(version, SETUP).await;
+        let scene = Scene::prepared(version, SETUP).await;
         let path = scene.pontoon.plan(&whole(case));
         let kills = scene.killed_at_steps(&path, 1).await;
         assert!(kills > 0, "it was never killed");
@@ -844,7 +851,7 @@ async fn back(scene: &Scene, wanted: &CatalogDump, wanted_text: Option<&String>,
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backfill_with_its_own_way_back() {
     for version in crate::versions() {
-        let scene = Scene::new(version, SETUP).await;
+        let scene = Scene::prepared(version, SETUP).await;
         let before = text(&scene.client, ROWS).await;
         let path = scene.pontoon.plan(&plan(
             "there_and_back",
