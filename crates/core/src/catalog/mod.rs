@@ -19,7 +19,7 @@ pub use question::{
     ViewAnswer,
 };
 pub use replacement::{
-    Along, Filled, Follower, MovedIdentity, RenamedType, Replacement, Replacing, Tried,
+    Along, Computed, Filled, Follower, MovedIdentity, RenamedType, Replacement, Replacing, Tried,
 };
 
 use crate::expr::Expr;

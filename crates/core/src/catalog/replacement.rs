@@ -82,9 +82,21 @@ pub struct Replacement {
     pub settings: Vec<Tried<String>>,
     /// What is written into the catalog only, in the order in which it is made.
     pub followers: Vec<Tried<Follower>>,
+    /// Virtual generated columns that read it.
+    #[serde(default)]
+    pub computed: Vec<Tried<Computed>>,
     /// The column's identity.
     pub identity: Option<Tried<MovedIdentity>>,
     /// Fails when something new hangs on the column.
+    pub unchanged: String,
+}
+
+/// A virtual generated column that reads the new column. It is named as what it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Computed {
+    /// Its expression, when the new column has its last name.
+    pub expression: String,
+    /// Fails when something new hangs on it.
     pub unchanged: String,
 }
 

@@ -76,6 +76,28 @@ impl Lowering<'_> {
         })
     }
 
+    /// An operation of the plan sets something of this column, or drops it.
+    pub fn column_named_by_plan(&self, table: &TableName, column: &str) -> bool {
+        let is_it = |on: &TableRef, named: &str| named == column && self.name(on) == *table;
+        let among = |on: &Option<TableRef>, named: &[String]| {
+            let mut named = named.iter();
+            on.as_ref()
+                .is_some_and(|on| named.any(|name| is_it(on, name)))
+        };
+        let mut operations = self.plan.operations.iter();
+        operations.any(|operation| match &operation.value {
+            Operation::DropColumn(drop) => is_it(&drop.table, &drop.column),
+            Operation::DropColumns(drop) => {
+                drop.columns.iter().any(|name| is_it(&drop.table, name))
+            }
+            Operation::SetComment(set) => among(&set.table, set.column.as_slice()),
+            Operation::SetStatistics(set) => is_it(&set.table, &set.column),
+            Operation::Grant(grant) => among(&grant.table, &grant.columns),
+            Operation::Revoke(revoke) => among(&revoke.table, &revoke.columns),
+            _ => false,
+        })
+    }
+
     /// Refuses, naming each dependent. `what` is the thing they hang on.
     pub fn refuse_dependents(&mut self, what: &str, dependents: &[Dependent], verb: &str) {
         for dependent in dependents {
@@ -201,7 +223,7 @@ impl Lowering<'_> {
     }
 }
 
-fn describe(kind: &DependentKind) -> &'static str {
+pub(super) fn describe(kind: &DependentKind) -> &'static str {
     match kind {
         DependentKind::Index => "index",
         DependentKind::PrimaryKey => "primary key",

@@ -195,6 +195,7 @@ pub(super) fn replacement(table: &Table, asked: Replacing) -> Replacement {
         incoming: Vec::new(),
         settings: Vec::new(),
         followers: Vec::new(),
+        computed: Vec::new(),
         identity: None,
         unchanged: "DO 'nothing new'".into(),
         asked,

@@ -258,6 +258,10 @@ impl Catalog {
                 present.dependents.sort();
                 continue;
             }
+            if let Some(generated) = &def.generated {
+                let read = table.columns_in(Some(&generated.expression));
+                table.depend(&read, DependentKind::GeneratedColumn, &def.name);
+            }
             let position = table.columns.iter().map(|c| c.position).max().unwrap_or(0) + 1;
             table.columns.push(Column {
                 def: ColumnDef {
@@ -302,6 +306,7 @@ impl Catalog {
         }
         if let Some(table) = self.tables.get_mut(name) {
             table.columns.retain(|found| found.def.name != column);
+            table.forget(&DependentKind::GeneratedColumn, column);
         }
     }
 }

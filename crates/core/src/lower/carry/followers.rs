@@ -446,24 +446,4 @@ mod tests {
             assert_eq!(named.count(), 1, "{told}: {refused:#?}");
         }
     }
-
-    #[test]
-    fn a_generated_column_is_refused_with_its_way_out() {
-        for (stored, told) in [(true, "is STORED"), (false, "all that hangs on it")] {
-            let mut table = users();
-            table.columns[3].def.generated = Some(crate::catalog::Generated {
-                expression: "amount * 2".into(),
-                stored,
-            });
-            table.columns[2].dependents.push(Dependent {
-                kind: DependentKind::GeneratedColumn,
-                name: "status".into(),
-            });
-            let refused = crate::lower::fixtures::compile(table, AMOUNT).expect_err("it reads it");
-            assert!(
-                refused.iter().any(|r| r.message.contains(told)),
-                "{told}: {refused:#?}"
-            );
-        }
-    }
 }

@@ -13,6 +13,7 @@
 mod constraints;
 mod followers;
 mod foreign_keys;
+mod generated;
 mod indexes;
 mod letting_go;
 mod partitions;
@@ -227,7 +228,14 @@ impl Lowering<'_> {
             });
             self.carry_settings(replace, tried);
         }
+        let computed = self.carry_computed(&group);
         let followers = self.carry_followers(&group);
+        for (table, column) in computed {
+            self.cutover(Change::DropColumn {
+                table: table.name.clone(),
+                column: column.def.name.clone(),
+            });
+        }
         let mut done = BTreeSet::new();
         for (replace, tried) in &group {
             self.carry_indexes(replace, tried, all, &mut done);

@@ -23,43 +23,17 @@ impl Lowering<'_> {
         let left: Vec<Dependent> = column
             .dependents
             .iter()
-            .filter(|dependent| !self.is_carried(&dependent.kind) && !follows(tried, dependent))
+            .filter(|dependent| {
+                dependent.kind != DependentKind::GeneratedColumn
+                    && !self.is_carried(&dependent.kind)
+                    && !follows(tried, dependent)
+            })
             .cloned()
             .collect();
-        let (generated, left): (Vec<_>, Vec<_>) = left
-            .into_iter()
-            .partition(|dependent| dependent.kind == DependentKind::GeneratedColumn);
-        for dependent in generated {
-            self.refuse_generated(replace, &dependent.name);
-        }
         self.refuse_dependents(&replace.what(), &left, "replace");
         self.refuse_unusual(replace);
         self.refuse_trees(replace, tried);
         self.refuse_twice(replace, taken);
-    }
-
-    /// A generated column that reads the column would have to be dropped and
-    /// added again.
-    fn refuse_generated(&mut self, replace: &Replace<'_>, name: &str) {
-        let column = replace.table.column(name);
-        let generated = column.and_then(|column| column.def.generated.as_ref());
-        let (reason, way_out) = match generated {
-            Some(generated) if !generated.stored => (
-                "reads it, and would have to be dropped with all that hangs on it",
-                "Drop it in an earlier plan (`drop_column`), and add it again in a later one (`add_generated`): both are brief, for no row holds its value.",
-            ),
-            _ => (
-                "reads it and is STORED: to compute it anew rewrites the table under ACCESS EXCLUSIVE",
-                "Drop it in an earlier plan. Afterwards keep its value in an ordinary column that a trigger computes (see `add_generated`), or add it again at an hour when the table may be rewritten.",
-            ),
-        };
-        self.unsafe_(
-            format!(
-                "cannot replace {}: generated column {name} {reason}",
-                replace.what()
-            ),
-            way_out,
-        );
     }
 
     fn is_carried(&self, kind: &DependentKind) -> bool {

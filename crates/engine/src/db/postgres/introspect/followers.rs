@@ -207,12 +207,10 @@ impl Trial<'_> {
 
     /// A statement that fails when something hangs on the column that was not
     /// there when the plan was compiled: it would go with the column.
-    pub(super) async fn unchanged(&self) -> Result<String, InspectError> {
+    pub(super) async fn unchanged(&self, column: &str) -> Result<String, InspectError> {
         let sql = include_str!("sql/hung.sql");
-        let values: [(&(dyn ToSql + Sync), Type); 2] = [
-            (&self.table.oid, Type::OID),
-            (&self.replacing.column, Type::TEXT),
-        ];
+        let values: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&self.table.oid, Type::OID), (&column, Type::TEXT)];
         let rows = self.client.query_typed(sql, &values).await;
         let known: Vec<String> = rows
             .map_err(server(DOING))?
@@ -222,12 +220,12 @@ impl Trial<'_> {
         let table = quote_table(&self.table.name);
         let sql = sql
             .replace("$1", &format!("{}::regclass", quote_literal(&table)))
-            .replace("$2", &quote_literal(&self.replacing.column));
+            .replace("$2", &quote_literal(column));
         let added = format!(
             "SELECT string_agg(hung.identity, ', ') FROM ({sql}) AS hung WHERE hung.identity <> ALL (ARRAY[{}]::text[])",
             known.join(", ")
         );
-        let what = format!("{table}.{}", quote_ident(&self.replacing.column));
+        let what = format!("{table}.{}", quote_ident(column));
         let body = format!(
             "DECLARE added text := ({added}); BEGIN IF added IS NOT NULL THEN RAISE EXCEPTION USING ERRCODE = 'PT412', MESSAGE = {} || added, HINT = 'It would be lost. Drop it, or roll back and run the plan again.'; END IF; END",
             quote_literal(&format!("something new hangs on {what}: "))

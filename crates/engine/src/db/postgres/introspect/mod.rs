@@ -19,6 +19,7 @@
 //! it ends leaves a transaction open on its connection: drop that as well.
 
 mod build;
+mod computed;
 mod dependents;
 mod followers;
 mod functions;

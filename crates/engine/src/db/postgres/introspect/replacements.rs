@@ -74,7 +74,8 @@ impl Trial<'_> {
     /// `None` when the type is none, which the question about it tells.
     async fn perform(&self) -> Result<Option<Replacement>, InspectError> {
         let mut followers = self.followers().await?;
-        let unchanged = self.unchanged().await?;
+        let unchanged = self.unchanged(&self.replacing.column).await?;
+        let computed = self.computed().await?;
         self.run(&format!(
             "SET LOCAL search_path = pg_catalog, {}, pg_temp",
             quote_ident(self.schema)
@@ -98,6 +99,7 @@ impl Trial<'_> {
             incoming: Vec::new(),
             settings: Vec::new(),
             followers: Vec::new(),
+            computed: Vec::new(),
             identity: None,
             unchanged,
         };
@@ -135,6 +137,7 @@ impl Trial<'_> {
                 result: tried.map(|()| self.over(&from.name, constraint)),
             });
         }
+        let computed = self.try_computed(computed).await?;
         self.try_followers(&mut followers).await?;
         // What is built before the cutover finds the types under these names.
         self.give_type_name_back().await?;
@@ -197,6 +200,7 @@ impl Trial<'_> {
         if self.take_type_name().await?.is_err() {
             return Ok(None);
         }
+        answer.computed = self.read_computed(computed).await?;
         (answer.followers, answer.identity) = self.read_followers(followers).await?;
         Ok(Some(answer))
     }
@@ -322,20 +326,25 @@ impl Trial<'_> {
 
     /// The collation of the column of the copy, as the catalog names it.
     async fn collation(&self) -> Result<Option<String>, InspectError> {
-        let columns: Vec<rows::Column> = super::list(
-            self.client,
-            "columns",
-            include_str!("sql/columns.sql"),
-            &self.oid().await?,
-        )
-        .await?;
+        let columns = self.columns_of_copy().await?;
         let found = columns
             .into_iter()
             .find(|column| column.name == self.replacing.column);
         Ok(found.and_then(|column| column.collation))
     }
 
-    fn hangs_here(&self, kinds: &[DependentKind], name: &str) -> bool {
+    pub(super) async fn columns_of_copy(&self) -> Result<Vec<rows::Column>, InspectError> {
+        let oid = self.oid().await?;
+        super::list(
+            self.client,
+            "columns",
+            include_str!("sql/columns.sql"),
+            &oid,
+        )
+        .await
+    }
+
+    pub(super) fn hangs_here(&self, kinds: &[DependentKind], name: &str) -> bool {
         self.column
             .dependents
             .iter()
