@@ -18,6 +18,7 @@ CREATE TABLE film (
     rental_rate  numeric(4, 2) NOT NULL DEFAULT 4.99,
     length       smallint CHECK (length > 0),
     rating       film_rating DEFAULT 'G',
+    language     varchar(20) NOT NULL DEFAULT 'English',
     features     text[],
     changed_at   timestamptz NOT NULL DEFAULT now()
 );
@@ -84,8 +85,9 @@ CREATE VIEW best_store AS SELECT store_id FROM sales_by_store ORDER BY total DES
 GRANT SELECT ON sales_by_store TO PUBLIC;
 
 INSERT INTO store (city) VALUES ('Lethbridge'), ('Woodridge');
-INSERT INTO film (title, released, length, rating, features)
+INSERT INTO film (title, released, length, rating, language, features)
 SELECT 'Film ' || n, 1950 + n % 70, 60 + n % 120, (enum_range(NULL::film_rating))[1 + n % 5],
+       (ARRAY['English', 'Italian', 'Japanese'])[1 + n % 3],
        CASE WHEN n % 3 = 0 THEN ARRAY['Trailers', 'Deleted Scenes'] END
 FROM generate_series(1, 500) AS n;
 INSERT INTO actor (first_name, last_name)

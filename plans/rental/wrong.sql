@@ -17,7 +17,8 @@ SELECT 'index ' || wanted || ' is not there' FROM unnest(ARRAY['payment_rental_i
     'customer_store_idx', 'film_title_idx', 'rental_open_idx']) AS wanted WHERE to_regclass(wanted) IS NULL
 UNION ALL
 SELECT 'constraint ' || wanted || ' is not there' FROM unnest(ARRAY['payment_rental_id_fkey', 'payment_amount_check',
-    'film_rental_rate_check', 'film_length_check', 'film_details_film_id_fkey']) AS wanted
+    'film_rental_rate_check', 'film_length_check', 'film_details_film_id_fkey',
+    'film_language_id_fkey']) AS wanted
 WHERE NOT EXISTS (SELECT FROM pg_constraint WHERE conname = wanted AND convalidated)
 UNION ALL
 SELECT 'the next rental would not fit' WHERE (SELECT seqtypid FROM pg_sequence
@@ -32,4 +33,10 @@ UNION ALL
 SELECT 'a film without its details, or with others' WHERE EXISTS (
     SELECT FROM film LEFT JOIN film_details USING (film_id)
     WHERE (length, rating, description) IS DISTINCT FROM
-        (60 + film_id % 120, (enum_range(NULL::film_rating))[1 + film_id % 5], NULL::text));
+        (60 + film_id % 120, (enum_range(NULL::film_rating))[1 + film_id % 5], NULL::text))
+UNION ALL
+SELECT 'a film in another language' WHERE EXISTS (
+    SELECT FROM film LEFT JOIN language ON language.id = language_id
+    WHERE language.id IS NULL OR language.language <> (ARRAY['English', 'Italian', 'Japanese'])[1 + film_id % 3])
+UNION ALL
+SELECT 'a language twice, or one too many' WHERE (SELECT count(*) FROM language) <> 3;

@@ -114,6 +114,14 @@ pub(crate) async fn drive(lane: &Lane, reference: &Reference, case: &Case) -> Fi
         .get(0);
     assert_eq!(found, state);
     if case.way == Way::Forward {
+        if let Some(query) = reference.scenario.holds() {
+            let holds: bool = client
+                .query_one(&query, &[])
+                .await
+                .expect("an answer")
+                .get(0);
+            assert!(holds, "{query}");
+        }
         let more = rows_committed(&client).await - reference.rows;
         if case.traffic == Traffic::Quiet {
             // What is committed is never done again, nor left out; what is

@@ -14,6 +14,8 @@ pub(crate) struct Scenario {
     setup: &'static str,
     /// Operations after the model's own, as list items at the line's start.
     more: &'static str,
+    /// A query that gives true at the end of what comes there.
+    holds: &'static str,
 }
 
 impl Scenario {
@@ -24,6 +26,12 @@ impl Scenario {
             self.setup.replace("{table}", &self.model.quoted_table()),
             self.model.quoted_table()
         )
+    }
+
+    /// What the oracle does not know of, when there is anything.
+    pub(crate) fn holds(&self) -> Option<String> {
+        let query = self.holds.replace("{table}", &self.model.quoted_table());
+        Some(query).filter(|query| !query.is_empty())
     }
 
     /// The plan: small batches, two workers.
@@ -48,6 +56,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         model,
         setup: "SELECT",
         more: "",
+        holds: "",
     };
     vec![
         plain("orders", models::orders()),
@@ -64,6 +73,7 @@ pub(crate) fn all() -> Vec<Scenario> {
             setup: "SELECT",
             more: "- add_index: {table: {table}, name: orders_status_idx, columns: [status, customer]}\n\
                    - add_unique: {table: {table}, name: orders_revision_key, columns: [id, revision]}\n",
+            holds: "",
         },
         Scenario {
             name: "tight",
@@ -82,6 +92,22 @@ pub(crate) fn all() -> Vec<Scenario> {
                    \x20   columns: [status]\n\
                    \x20   references: {table: statuses, columns: [name]}\n\
                    - drop_column: {table: {table}, column: legacy}\n",
+            holds: "",
+        },
+        Scenario {
+            name: "lookup",
+            model: models::orders(),
+            // Both new columns get the same value of every insert, another one
+            // every second: what old versions write for the first time.
+            setup: "ALTER TABLE {table} ADD region text, ADD origin text; \
+                    UPDATE {table} SET region = 'r' || id % 50, origin = 'r' || id % 50; \
+                    ALTER TABLE {table} \
+                        ALTER region SET DEFAULT 's' || trunc(extract(epoch FROM statement_timestamp())), \
+                        ALTER origin SET DEFAULT 's' || trunc(extract(epoch FROM statement_timestamp()))",
+            more: "- extract_lookup: {table: {table}, columns: [region], into: regions, reference: region_id}\n",
+            // Only rows inserted after contract have no reference.
+            holds: "SELECT count(*) = 0 FROM {table} LEFT JOIN regions ON regions.id = region_id \
+                    WHERE regions.region <> origin OR region_id IS NULL AND origin LIKE 'r%'",
         },
     ]
 }
