@@ -322,7 +322,10 @@ async fn unthrottle_expires_and_survives_a_kill() {
         let commands = scene
             .text("SELECT string_agg(event ->> 'command', ',' ORDER BY id) FROM pontoon.event WHERE event ->> 'event' = 'command' AND by LIKE '%@%'")
             .await;
-        assert_eq!(commands, "unthrottle for 8s,unthrottle for 1h,throttle,set max-batch-rows 10000");
+        assert_eq!(
+            commands,
+            "unthrottle for 8s,unthrottle for 1h,throttle,set max-batch-rows 10000"
+        );
         for time in ["2d", "10", "10ms"] {
             scene
                 .pontoon
