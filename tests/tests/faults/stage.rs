@@ -81,18 +81,9 @@ impl Lane {
             }
         }
         let name = format!("case_{}", self.counter.fetch_add(1, Ordering::Relaxed));
-        let client = self.client("postgres").await;
-        // The template's last session may take a moment to leave.
-        let mut tries = 0;
-        while let Err(error) = client
-            .batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}"))
-            .await
-        {
-            tries += 1;
-            assert!(tries < 100, "no database from {template}: {error:?}");
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-        let pontoon = Pontoon::new(self.proxy.url(&self.server.url(&name)));
+        // It waits some seconds for the template's last session to leave.
+        let url = (self.server.copy_database(&template, &name).await).expect("a database");
+        let pontoon = Pontoon::new(self.proxy.url(&url));
         let path = pontoon.plan(&scenario.plan());
         Stage {
             lane: self,

@@ -82,7 +82,7 @@ pub struct Replacement {
     pub settings: Vec<Tried<String>>,
     /// What is written into the catalog only, in the order in which it is made.
     pub followers: Vec<Tried<Follower>>,
-    /// Virtual generated columns that read it.
+    /// Virtual generated columns that read it, by their names.
     #[serde(default)]
     pub computed: Vec<Tried<Computed>>,
     /// The column's identity.
@@ -91,7 +91,7 @@ pub struct Replacement {
     pub unchanged: String,
 }
 
-/// A virtual generated column that reads the new column. It is named as what it is.
+/// A virtual generated column that reads the new column.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Computed {
     /// Its expression, when the new column has its last name.
