@@ -115,12 +115,18 @@ fn breaks(change: &Change, all: &[Change]) -> Option<String> {
     match change.itself() {
         Change::DropTable { table, .. } => Some(format!("{table} is gone.")),
         Change::DropColumn { table, column } => {
-            // A second column that another one replaces was never theirs.
-            let renamed_to = all.iter().any(|other| {
-                matches!(other, Change::RenameColumn { table: on, to, .. } if on == table && to == column)
+            // Another one takes its place, or it comes back itself.
+            let stays = all.iter().any(|other| match other.itself() {
+                Change::RenameColumn { table: on, to, .. } => on == table && to == column,
+                Change::AddColumn {
+                    table: on,
+                    column: def,
+                } => on == table && def.name == *column,
+                _ => false,
             });
+            // A second column of ours was never theirs.
             let ours = column.starts_with(OURS);
-            (!renamed_to && !ours).then(|| format!("{table}.{column} is gone."))
+            (!stays && !ours).then(|| format!("{table}.{column} is gone."))
         }
         Change::RenameColumn { table, from, to } => {
             (!from.starts_with(OURS)).then(|| format!("{table}.{from} is called {to}."))

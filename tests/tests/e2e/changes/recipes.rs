@@ -107,6 +107,8 @@ async fn a_virtual_column_follows_what_it_is_computed_from() {
                 "- change_type: {{table: order_items, column: quantity, to: bigint{given}}}"
             );
             let path = scene.pontoon.plan(&plan("follows", "", &operation));
+            let told = scene.pontoon.call(&["preview", &path]).await.expect(0);
+            assert!(!told.stdout.contains("total is gone"), "{}", told.stdout);
             scene.pontoon.call(&["run", &path]).await.expect(5);
             scene
                 .sql("INSERT INTO order_items (id, quantity, unit_price) VALUES (501, 2, 30)")

@@ -61,12 +61,23 @@ impl Lowering<'_> {
             return None;
         };
         let computed = self.carried_over(replace, &what, found.result.clone())?;
-        if let Some(reason) = self.loses(table, tried, column) {
+        if let Some(reason) = loses(table, tried, column) {
             self.refuse_generated(
                 replace,
                 &what,
                 &reason,
                 "Drop it in an earlier plan (`drop_column`), and add it again in a later one (`add_generated`): both are brief, for no row holds its value.",
+            );
+            return None;
+        }
+        // Found over another column of the table, by another operation.
+        let is_first = self.taken_along.insert(format!("{name} of {}", table.name));
+        if !is_first || self.column_named_by_plan(&table.name, name) {
+            self.refuse_generated(
+                replace,
+                &what,
+                "is the concern of another operation of the plan, too",
+                "Use two plans, the second one after the first one's contract.",
             );
             return None;
         }
@@ -122,26 +133,20 @@ impl Lowering<'_> {
             way_out,
         );
     }
+}
 
-    /// Why a virtual column cannot be dropped and come back as it was.
-    fn loses(&mut self, table: &Table, tried: &Replacement, column: &Column) -> Option<String> {
-        let name = &column.def.name;
-        if table.kind == TableKind::Partitioned || !table.children.is_empty() {
-            return Some("belongs to a table with others below it".to_owned());
-        }
-        if !column.def.nullable {
-            return Some("is NOT NULL: to add it again would read the whole table".to_owned());
-        }
-        let mut hanging = column.dependents.iter();
-        if let Some(hanging) = hanging.find(|dependent| !comes_back(tried, dependent)) {
-            let kind = describe(&hanging.kind);
-            return Some(format!("would take {kind} {} along", hanging.name));
-        }
-        // Found over another column of the same table, by another operation.
-        let is_first = self.taken_along.insert(format!("{name} of {}", table.name));
-        (!is_first || self.column_named_by_plan(&table.name, name))
-            .then(|| "is the concern of another operation of the plan, too".to_owned())
+/// Why a virtual column cannot be dropped and come back as it was.
+fn loses(table: &Table, tried: &Replacement, column: &Column) -> Option<String> {
+    if table.kind == TableKind::Partitioned || !table.children.is_empty() {
+        return Some("belongs to a table with others below it".to_owned());
     }
+    if !column.def.nullable {
+        return Some("is NOT NULL: to add it again would read the whole table".to_owned());
+    }
+    let mut hanging = column.dependents.iter();
+    let lost = hanging.find(|dependent| !comes_back(tried, dependent))?;
+    let kind = describe(&lost.kind);
+    Some(format!("would take {kind} {} along", lost.name))
 }
 
 fn is_generated(dependent: &Dependent) -> bool {
