@@ -416,7 +416,7 @@ pub(crate) async fn nothing_is_left_after_drop(case: Case) -> Outcome {
     let ours = "SELECT (SELECT count(*) FROM pg_trigger WHERE tgname LIKE '%pontoon%'),
         (SELECT count(*) FROM pg_proc WHERE pronamespace = 'pontoon'::regnamespace),
         (SELECT count(*) FROM pg_class WHERE relnamespace = 'pontoon'::regnamespace)";
-    same!(scene.row(ours).await?, "4|1|2");
+    same!(scene.row(ours).await?, "4|2|2");
     same!(sync::trigger_names(&scene.sync, &scene.artifact).len(), 4);
     let statements = sync::drop(&scene.sync, &scene.artifact).join("; ");
     scene.run(&format!("BEGIN; {statements}; COMMIT")).await?;
@@ -447,14 +447,33 @@ pub(crate) async fn nobody_else_may_use_the_function(case: Case) -> Outcome {
     Ok(())
 }
 
-pub(crate) async fn batches_and_unrelated_writes_stay_out_of_the_function(case: Case) -> Outcome {
+pub(crate) async fn batches_and_unrelated_writes_stay_out_of_the_functions(case: Case) -> Outcome {
     let setup = format!("{ORDERS} INSERT INTO orders (id, amount) VALUES (1, 1), (2, NULL);");
     let scene = Scene::new(case, &setup, orders()).await?;
-    let entered = format!(
-        "CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql
-         AS 'BEGIN RAISE EXCEPTION ''entered''; END'",
-        sync::function_name(&scene.artifact)
+    let [fill, sync] = ["fill", "sync"].map(|part| {
+        format!(
+            "CREATE OR REPLACE FUNCTION pontoon.\"{}_{part}\"() RETURNS trigger
+             LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''entered''; END'",
+            scene.artifact
+        )
+    });
+    let entered = format!("{fill}; {sync}");
+
+    // A row that nobody has filled yet enters only what the write asks for.
+    scene.run(&fill).await?;
+    scene
+        .run("BEGIN; UPDATE orders SET amount = 5, note = 'x' WHERE id = 1")
+        .await?;
+    same!(
+        scene.row("SELECT exact FROM orders WHERE id = 1").await?,
+        "5.00"
     );
+    scene.run("ROLLBACK").await?;
+    same!(
+        code(scene.run("UPDATE orders SET note = 'x' WHERE id = 1").await)?,
+        "P0001"
+    );
+
     scene.run(&entered).await?;
     same!(scene.fill().await?, "1");
     scene

@@ -21,7 +21,7 @@ const AROUND: &[(&str, Cut)] = &[
     ("on insert", |s| only_without(s, "_i\"")),
     ("on old columns", |s| only_without(s, "_o\"")),
     ("on new columns", |s| only_without(s, "_n\"")),
-    ("on empty rows", |s| only_without(s, "_e\"")),
+    ("on empty rows", |s| only_without(s, "_z\"")),
     ("repeat", |s| Some(s.replace("EXIT WHEN NOT moved", "EXIT"))),
     ("when", |s| Some(cut_when(&s))),
     ("pins", |s| {

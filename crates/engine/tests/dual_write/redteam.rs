@@ -359,19 +359,27 @@ pub(crate) async fn chain(case: Case) -> Outcome {
         if turned {
             mappings.reverse();
         }
-        let scene = Scene::new(case, TABLE, on("t", mappings)).await?;
+        let setup = format!("{TABLE} INSERT INTO t (id, a) VALUES (5, 'before');");
+        let scene = Scene::new(case, &setup, on("t", mappings)).await?;
         scene
             .run(
                 "INSERT INTO t (id, a) VALUES (1, 'x'), (2, 'x'), (3, 'x');
                  UPDATE t SET a = 'k' WHERE id = 1;
                  UPDATE t SET b = 'L' WHERE id = 2;
                  UPDATE t SET c = 'M!' WHERE id = 3;
-                 INSERT INTO t (id, c) VALUES (4, 'N!');",
+                 INSERT INTO t (id, c) VALUES (4, 'N!');
+                 UPDATE t SET note = 'touched' WHERE id = 5;",
             )
             .await?;
         same!(
             scene.rows("SELECT a, b, c FROM t ORDER BY id").await?,
-            ["k|K|K!", "l|L|L!", "m|M|M!", "n|N|N!"]
+            [
+                "k|K|K!",
+                "l|L|L!",
+                "m|M|M!",
+                "n|N|N!",
+                "before|BEFORE|BEFORE!"
+            ]
         );
         same!(scene.mismatches().await?, "0");
     }

@@ -29,7 +29,8 @@ pub(super) enum Write {
     /// Batches name new columns, and are in step.
     New,
     /// Any UPDATE that leaves new columns empty: rows that nobody has filled
-    /// yet, whatever it names.
+    /// yet, whatever it names. Its trigger comes after those for what it names,
+    /// and finds most rows filled where there is one.
     Empty,
     /// Any UPDATE.
     Update,
@@ -45,13 +46,14 @@ impl Write {
         }
     }
 
-    /// The end of a trigger's name.
+    /// The end of a trigger's name, by which the server orders them.
     pub(super) fn suffix(self) -> &'static str {
         match self {
             Self::Insert => "i",
             Self::Old => "o",
             Self::New => "n",
-            Self::Empty => "e",
+            // Behind the others, which leave it nothing to do.
+            Self::Empty => "z",
             Self::Update => "u",
         }
     }
@@ -141,8 +143,9 @@ fn out_of_step(sync: &Sync, mapping: &Mapping) -> String {
     }
 }
 
-/// Nobody may have filled the new columns yet.
-fn empty(mapping: &Mapping) -> String {
+/// Nobody may have filled the new columns yet: what the row's own columns tell,
+/// without any expression.
+pub(super) fn empty(mapping: &Mapping) -> String {
     match &mapping.rule {
         Rule::Pair { .. } | Rule::Fill { .. } => all_null(&mapping.new, "NEW"),
         Rule::Derived { .. } | Rule::Copied { .. } => any_null(&mapping.new, "NEW"),

@@ -1,4 +1,4 @@
-//! The text of the trigger function.
+//! The texts of the trigger functions.
 //!
 //! A comment `-- rule: name` marks the statements of each rule: they are the
 //! lines behind it up to the first one with less indentation. Tests take one
@@ -13,6 +13,7 @@ use super::super::mapping::{
     not_given, unfilled, ups,
 };
 use super::super::raise::{Raised, key_text, raise};
+use super::firing::empty;
 use super::{CONFLICT_SQLSTATE, conflicts_sequence, count_loss, seen_sequence};
 use crate::expr::Expr;
 use crate::name::TableName;
@@ -26,6 +27,13 @@ struct Body {
 }
 
 impl Body {
+    fn new() -> Self {
+        Self {
+            text: "\n".to_owned(),
+            depth: 0,
+        }
+    }
+
     fn line(&mut self, line: impl AsRef<str>) {
         let line = line.as_ref();
         if !line.is_empty() {
@@ -48,13 +56,10 @@ impl Body {
     }
 }
 
-/// What stands between the dollar quotes of the function.
-pub(super) fn body(sync: &Sync, artifact: &str) -> String {
+/// What stands between the dollar quotes of the function that knows every rule.
+pub(super) fn whole(sync: &Sync, artifact: &str) -> String {
     let looping = share_columns(&sync.mappings);
-    let mut body = Body {
-        text: "\n".to_owned(),
-        depth: 0,
-    };
+    let mut body = Body::new();
     body.line(format!(
         "-- Pontoon: keeps the old and the new columns of {} in step while a migration runs.",
         comment_text(&sync.table.to_string())
@@ -67,12 +72,12 @@ pub(super) fn body(sync: &Sync, artifact: &str) -> String {
         "DECLARE",
         "    old_given boolean;           -- this write gives the old columns a value",
         "    new_given boolean;           -- this write gives the new columns a value",
-        "    old_write boolean := false;  -- an old application version wrote this row",
+        OLD_WRITE,
     ]);
     if looping {
         body.line("    moved boolean;               -- this pass changed something");
     }
-    body.lines(&["    now_ms bigint;", "BEGIN"]);
+    body.lines(&[NOW, "BEGIN"]);
     body.indented(|body| {
         if looping {
             body.lines(&[
@@ -96,16 +101,51 @@ pub(super) fn body(sync: &Sync, artifact: &str) -> String {
     body.text
 }
 
-fn mappings(body: &mut Body, sync: &Sync, artifact: &str, looping: bool) {
-    for (index, mapping) in sync.mappings.iter().enumerate() {
-        let writer = Writer {
-            table: &sync.table,
-            mapping,
-            looping,
-        };
+/// The same of the function that fills what nobody has filled yet: behind the
+/// other one, where a write names what that one looks at.
+pub(super) fn fill(sync: &Sync, artifact: &str) -> String {
+    let mut body = Body::new();
+    body.line(format!(
+        "-- Pontoon: fills rows of {} that are written and that nobody has filled yet.",
+        comment_text(&sync.table.to_string())
+    ));
+    body.lines(&[
+        "-- What a write gives, the dual write's other function has put in step before this one.",
+        "-- This function and its trigger go together when the migration ends.",
+    ]);
+    let tells = writers(sync, false).any(|writer| writer.refilled().is_some());
+    if tells {
+        body.lines(&["DECLARE", OLD_WRITE, NOW]);
+    }
+    body.line("BEGIN");
+    body.indented(|body| {
+        for writer in writers(sync, false) {
+            // A dropped column is nobody's to fill but an INSERT's.
+            if !matches!(writer.mapping.rule, Rule::Omitted { .. }) {
+                writer.headline(body);
+                writer.empty(body);
+            }
+        }
         body.line("");
-        body.line(format!("-- {}. {}", index + 1, headline(mapping)));
-        match &mapping.rule {
+        note_losses(body, sync, artifact);
+        if tells {
+            note_old_write(body, artifact);
+        }
+        body.line("RETURN NEW;");
+    });
+    body.line("END");
+    body.text
+}
+
+/// The variables that both functions have, declared.
+const OLD_WRITE: &str =
+    "    old_write boolean := false;  -- an old application version wrote this row";
+const NOW: &str = "    now_ms bigint;";
+
+fn mappings(body: &mut Body, sync: &Sync, artifact: &str, looping: bool) {
+    for writer in writers(sync, looping) {
+        writer.headline(body);
+        match &writer.mapping.rule {
             Rule::Pair { on_conflict, .. } => {
                 writer.pair(body, sync, artifact, *on_conflict);
             }
@@ -118,8 +158,19 @@ fn mappings(body: &mut Body, sync: &Sync, artifact: &str, looping: bool) {
     body.line("");
 }
 
+fn writers(sync: &Sync, looping: bool) -> impl Iterator<Item = Writer<'_>> {
+    (1..)
+        .zip(&sync.mappings)
+        .map(move |(number, mapping)| Writer {
+            table: &sync.table,
+            number,
+            mapping,
+            looping,
+        })
+}
+
 /// Some mapping writes what another one reads or writes.
-fn share_columns(mappings: &[Mapping]) -> bool {
+pub(super) fn share_columns(mappings: &[Mapping]) -> bool {
     let touched = |mapping: &Mapping| -> BTreeSet<String> {
         let named = mapping.old.iter().chain(&mapping.new).map(|c| &c.name);
         let read = ups(mapping)
@@ -171,12 +222,19 @@ fn comment_text(text: &str) -> String {
 
 struct Writer<'a> {
     table: &'a TableName,
+    /// Of the mapping, from 1.
+    number: usize,
     mapping: &'a Mapping,
     /// The mappings are repeated until none of them moves anything.
     looping: bool,
 }
 
 impl Writer<'_> {
+    fn headline(&self, body: &mut Body) {
+        body.line("");
+        body.line(format!("-- {}. {}", self.number, headline(self.mapping)));
+    }
+
     fn assign(&self, body: &mut Body, columns: &[MappedColumn], expressions: &[Expr]) {
         for (target, expr) in columns.iter().zip(expressions) {
             body.line(format!(
@@ -330,6 +388,22 @@ impl Writer<'_> {
         body.line("END IF;");
     }
 
+    /// An UPDATE left the row empty that names none of the columns that it is
+    /// filled from. Where `up` gives NULL, NULL is what it keeps.
+    fn empty(&self, body: &mut Body) {
+        body.line("-- rule: empty");
+        body.line(format!("IF {} THEN", empty(self.mapping)));
+        body.indented(|body| {
+            self.new_follows(body);
+            if let Some(refilled) = self.refilled() {
+                body.line(format!("IF {refilled} THEN"));
+                body.line("    old_write := true;");
+                body.line("END IF;");
+            }
+        });
+        body.line("END IF;");
+    }
+
     /// Which of its two groups a write gives a value.
     fn given(&self, body: &mut Body) {
         let Mapping { old, new, .. } = self.mapping;
@@ -410,8 +484,8 @@ impl Writer<'_> {
 
     fn fill(&self, body: &mut Body) {
         let mapping = self.mapping;
-        let new_changed = changed(&mapping.new, "NEW", "OLD");
         if !mapping.old.is_empty() {
+            let new_changed = changed(&mapping.new, "NEW", "OLD");
             body.line("IF TG_OP = 'UPDATE' THEN");
             body.indented(|body| {
                 body.line("-- rule: follow");
@@ -437,13 +511,21 @@ impl Writer<'_> {
             self.new_follows(body);
             body.line("IF TG_OP = 'INSERT' THEN");
             body.line("    old_write := true;");
-            if mapping.old.is_empty() {
-                body.line(format!("ELSIF {new_changed} THEN"));
+            if let Some(refilled) = self.refilled() {
+                body.line(format!("ELSIF {refilled} THEN"));
                 body.line("    old_write := true;");
             }
             body.line("END IF;");
         });
         body.line("END IF;");
+    }
+
+    /// Where a column is filled from nothing, no old column tells who wrote the
+    /// row: whoever has it filled may be an old version.
+    fn refilled(&self) -> Option<String> {
+        let Mapping { old, new, rule, .. } = self.mapping;
+        let filled = matches!(rule, Rule::Fill { .. }) && old.is_empty();
+        filled.then(|| changed(new, "NEW", "OLD"))
     }
 
     fn derived(&self, body: &mut Body) {

@@ -2,7 +2,9 @@
 //!
 //! # What stands where
 //! - `pontoon."<artifact>_sync"()`: the function; its text explains itself.
-//! - `!pontoon_<artifact>_i`, `_o`, `_n`, `_e`: BEFORE ROW triggers that sort
+//! - `pontoon."<artifact>_fill"()`: the part of it that fills a row which nobody
+//!   has filled yet, for writes that name none of our columns.
+//! - `!pontoon_<artifact>_i`, `_n`, `_o`, `_z`: BEFORE ROW triggers that sort
 //!   before the application's, so that its own triggers see both shapes: one
 //!   for each kind of write that concerns the dual write, see [`mod@firing`].
 //! - `~~pontoon_<artifact>_i` and `_u`: the same behind the application's
@@ -111,6 +113,35 @@ impl Place {
         match self {
             Place::First => "first",
             Place::Last => "last",
+        }
+    }
+}
+
+/// What a function of the dual write does with a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// Whatever the write asks for.
+    Whole,
+    /// It fills what nobody has filled yet, and looks at nothing else.
+    Fill,
+}
+
+impl Part {
+    /// What the trigger for a kind of write calls. Where mappings share columns,
+    /// what fills one of them is what another one reads.
+    fn of(sync: &Sync, write: Write) -> Self {
+        if write == Write::Empty && !function::share_columns(&sync.mappings) {
+            Self::Fill
+        } else {
+            Self::Whole
+        }
+    }
+
+    /// The function, quoted and qualified, without its parentheses.
+    fn function(self, artifact: &str) -> String {
+        match self {
+            Self::Whole => function_name(artifact),
+            Self::Fill => quote_qualified(SCHEMA, &format!("{artifact}_fill")),
         }
     }
 }
@@ -240,7 +271,6 @@ pub fn install(sync: &Sync, artifact: &str) -> Vec<String> {
         artifact.len() <= MAX_ARTIFACT_BYTES,
         "an artifact's name must leave room for its affixes"
     );
-    let function = function_name(artifact);
     let mut statements = vec![
         // WHEN is read once, now: its functions are those of the canonical text.
         format!("SET LOCAL {}", pin_text(pins(&[])[0])),
@@ -253,11 +283,13 @@ pub fn install(sync: &Sync, artifact: &str) -> Vec<String> {
             lost_sequence(artifact)
         ));
     }
-    statements.push(create_function(sync, artifact));
-    statements.extend(owned(
-        &format!("{function}()"),
-        &format!("Pontoon: dual write of {}", sync.table),
-    ));
+    for part in parts(sync) {
+        statements.push(create_function(sync, artifact, part));
+        statements.extend(owned(
+            &format!("{}()", part.function(artifact)),
+            &format!("Pontoon: dual write of {}", sync.table),
+        ));
+    }
     for copying in copying::all(sync, artifact) {
         statements.extend(copying.install());
     }
@@ -266,7 +298,9 @@ pub fn install(sync: &Sync, artifact: &str) -> Vec<String> {
     }
     for table in tables(sync) {
         for (place, write, firing) in triggers(sync) {
-            statements.push(create_trigger(table, artifact, place, write, &firing));
+            let function = Part::of(sync, write).function(artifact);
+            let name = trigger_name(artifact, place, write);
+            statements.push(create_trigger(table, &name, place, &firing, &function));
         }
         // On a partitioned table this must reach the partitions' clones, on
         // one with children of its own it must not look for triggers there.
@@ -301,7 +335,8 @@ pub fn drop(sync: &Sync, artifact: &str) -> Vec<String> {
             ));
         }
     }
-    statements.push(format!("DROP FUNCTION {}()", function_name(artifact)));
+    statements
+        .extend(parts(sync).map(|part| format!("DROP FUNCTION {}()", part.function(artifact))));
     statements.extend(copying::all(sync, artifact).map(|copying| copying.drop_function()));
     statements.extend(referring::all(sync, artifact).flat_map(|referring| referring.drop()));
     let mut sequences = vec![seen_sequence(artifact), conflicts_sequence(artifact)];
@@ -312,7 +347,15 @@ pub fn drop(sync: &Sync, artifact: &str) -> Vec<String> {
     statements
 }
 
-fn create_function(sync: &Sync, artifact: &str) -> String {
+/// What the functions of the table's own triggers do.
+fn parts(sync: &Sync) -> impl Iterator<Item = Part> {
+    [Part::Whole, Part::Fill].into_iter().filter(|part| {
+        let mut called = triggers(sync).map(|(_, write, _)| Part::of(sync, write));
+        called.any(|called| called == *part)
+    })
+}
+
+fn create_function(sync: &Sync, artifact: &str, part: Part) -> String {
     // A lookup table may have been empty when a session planned its queries.
     let looks_up = sync.mappings.iter().any(|m| lookup_of(m).is_some());
     let settings: String = pins(&sync.mappings)
@@ -320,30 +363,33 @@ fn create_function(sync: &Sync, artifact: &str) -> String {
         .chain(looks_up.then_some(("enable_seqscan", "off")))
         .map(|pin| format!("SET {}\n", pin_text(pin)))
         .collect();
+    let body = match part {
+        Part::Whole => function::whole(sync, artifact),
+        Part::Fill => function::fill(sync, artifact),
+    };
     format!(
         "CREATE FUNCTION {}() RETURNS trigger\nLANGUAGE plpgsql SECURITY DEFINER\n{settings}AS {}",
-        function_name(artifact),
-        dollar_quote("pontoon", &function::body(sync, artifact)),
+        part.function(artifact),
+        dollar_quote("pontoon", &body),
     )
 }
 
 fn create_trigger(
     table: &TableName,
-    artifact: &str,
+    name: &str,
     place: Place,
-    write: Write,
     firing: &Firing,
+    function: &str,
 ) -> String {
     let when = firing
         .when
         .as_ref()
         .map_or_else(String::new, |when| format!("\nWHEN ({when})"));
     format!(
-        "CREATE TRIGGER {} BEFORE {} ON {} FOR EACH ROW{when}\nEXECUTE FUNCTION {}('{}')",
-        quote_ident(&trigger_name(artifact, place, write)),
+        "CREATE TRIGGER {} BEFORE {} ON {} FOR EACH ROW{when}\nEXECUTE FUNCTION {function}('{}')",
+        quote_ident(name),
         firing.event,
         quote_table(table),
-        function_name(artifact),
         place.word(),
     )
 }
