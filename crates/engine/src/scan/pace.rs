@@ -10,28 +10,14 @@ use std::time::Duration;
 
 use crate::db::Settings;
 
-/// What a batch of more than so many rows aims at beside an application.
-///
-/// Much of a batch is its own: one of 50 rows keeps a processor nearly as long
-/// as one of 250, and there would only be more of them. So fewer are taken only
-/// where rows cost much (wide ones, many indexes), and never fewer than the
-/// last one says: where processors are busy, even one row waits for its turn.
-struct Aim {
-    rows: u64,
-    time: Duration,
-}
+/// What a batch aims at beside an application: as long as a processor may be
+/// kept from it.
+const AIM: Duration = Duration::from_millis(1);
 
-/// The first one that fits holds.
-const AIMS: [Aim; 2] = [
-    Aim {
-        rows: 250,
-        time: Duration::from_millis(1),
-    },
-    Aim {
-        rows: 50,
-        time: Duration::from_millis(5),
-    },
-];
+/// No batch is made smaller than so many rows for that. A third of a millisecond
+/// of each batch is its own, and where processors are busy even one row waits
+/// for its turn: there would only be more of them.
+const FEWEST: u64 = 50;
 
 /// What the next batches of a table shall be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,12 +38,15 @@ pub(super) fn goal(settings: &Settings, yields: bool, rows: u64) -> Goal {
         .backfill
         .target_batch_time
         .min(settings.limits.max_lock_duration / 2);
-    let aim = AIMS.iter().find(|aim| yields && rows > aim.rows);
-    aim.map_or(Goal { time, least: 1 }, |aim| Goal {
-        time: time.min(aim.time),
-        // Somebody who wants shorter ones than these gets them.
-        least: if time < aim.time { 1 } else { aim.rows },
-    })
+    if yields && rows > FEWEST {
+        Goal {
+            time: time.min(AIM),
+            // Somebody who wants shorter ones than these gets them.
+            least: if time < AIM { 1 } else { FEWEST },
+        }
+    } else {
+        Goal { time, least: 1 }
+    }
 }
 
 /// How long a worker rests after a batch that took so long.
@@ -103,10 +92,8 @@ mod tests {
     fn beside_an_application_it_is_short_and_rests_in_proportion() {
         let took = Duration::from_millis(4);
         for (rows, millis, least) in [
-            (1_000, 1, 250),
-            (251, 1, 250),
-            (250, 5, 50),
-            (51, 5, 50),
+            (1_000, 1, 50),
+            (51, 1, 50),
             (50, 200, 1),
         ] {
             let time = Duration::from_millis(millis);
@@ -123,8 +110,8 @@ mod tests {
     fn batches_of_dear_rows_are_smaller_and_none_is_tiny() {
         for (micros, bounds) in [
             (1, 400..=800),
-            (10, 250..=375),
-            (50, 50..=375),
+            (5, 80..=160),
+            (50, 50..=75),
             (200, 50..=75),
         ] {
             let mut size = BatchSize::new(0);
