@@ -128,8 +128,11 @@ async fn on(version: u32, lasts: Duration, seed: u64) -> Value {
     let names = names.into_iter().map(str::to_owned).collect();
     let known = references(std::slice::from_ref(&lane), names).await;
     let before = left(&lane).await;
+    // Before any case fills the disk.
+    let rows = (lasts.as_secs() * PACE).max(10_000);
+    prepare(&lane, rows).await;
     let until = Instant::now() + lasts;
-    let long = tokio::spawn(long(Arc::clone(&lane), until, lasts.as_secs(), seed));
+    let long = tokio::spawn(long(Arc::clone(&lane), until, rows, seed));
 
     let mut random = StdRng::seed_from_u64(seed);
     let (mut cases, mut missed) = (0_u32, 0);
@@ -180,23 +183,25 @@ async fn left(lane: &Lane) -> Value {
     serde_json::from_str(&last).expect("JSON of the server")
 }
 
-/// One table, one plan: as few processes as possible for as long as possible,
-/// under traffic, with faults that a process survives by itself and those of
-/// the cases beside it.
-async fn long(lane: Arc<Lane>, until: Instant, seconds: u64, seed: u64) -> Value {
-    let mut random = StdRng::seed_from_u64(seed ^ 0x50A4);
-    let rows = (seconds * PACE).max(10_000);
-    let model = models::orders();
+/// The table of the long run.
+async fn prepare(lane: &Lane, rows: u64) {
     lane.server
         .create_database("soak")
         .await
         .expect("a database");
     let client = lane.client("soak").await;
-    App::install(&model, &client, rows)
+    App::install(&models::orders(), &client, rows)
         .await
         .expect("the model");
     run(&client, SLOW).await;
-    drop(client);
+}
+
+/// One table, one plan: as few processes as possible for as long as possible,
+/// under traffic, with faults that a process survives by itself and those of
+/// the cases beside it.
+async fn long(lane: Arc<Lane>, until: Instant, rows: u64, seed: u64) -> Value {
+    let mut random = StdRng::seed_from_u64(seed ^ 0x50A4);
+    let model = models::orders();
     let url = lane.server.url("soak");
     let app = App::start(
         model.clone(),
