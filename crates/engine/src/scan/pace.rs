@@ -91,11 +91,7 @@ mod tests {
     #[test]
     fn beside_an_application_it_is_short_and_rests_in_proportion() {
         let took = Duration::from_millis(4);
-        for (rows, millis, least) in [
-            (1_000, 1, 50),
-            (51, 1, 50),
-            (50, 200, 1),
-        ] {
+        for (rows, millis, least) in [(1_000, 1, 50), (51, 1, 50), (50, 200, 1)] {
             let time = Duration::from_millis(millis);
             let goal = goal(&settings(3), true, rows);
             assert_eq!(goal, Goal { time, least }, "{rows} rows");
@@ -108,12 +104,7 @@ mod tests {
     /// Half a millisecond of each batch is its own.
     #[test]
     fn batches_of_dear_rows_are_smaller_and_none_is_tiny() {
-        for (micros, bounds) in [
-            (1, 400..=800),
-            (5, 80..=160),
-            (50, 50..=75),
-            (200, 50..=75),
-        ] {
+        for (micros, bounds) in [(1, 400..=800), (5, 80..=160), (50, 50..=75), (200, 50..=75)] {
             let mut size = BatchSize::new(0);
             for round in 0..500 {
                 let rows = size.rows(100_000);

@@ -752,6 +752,47 @@ async fn a_dual_write_comes_and_goes_and_tells_of_old_writers() {
     assert_eq!(left, 0, "nothing of the dual write is left");
 }
 
+/// Functions are compiled while they are created, which takes longer than the
+/// triggers do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dual_write_makes_its_functions_before_it_has_a_lock() {
+    let (_database, held, client) = with_sync(sync(false)).await;
+    run_sql(
+        &client,
+        "CREATE FUNCTION public.look() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF EXISTS (SELECT FROM pg_catalog.pg_locks
+                        WHERE pid = pg_catalog.pg_backend_pid() AND relation = 'public.t'::regclass) THEN
+                 RAISE EXCEPTION '% under a lock of the table', tg_tag;
+             END IF;
+         END $$;
+         CREATE EVENT TRIGGER look ON ddl_command_end
+             WHEN TAG IN ('CREATE FUNCTION', 'CREATE SEQUENCE') EXECUTE FUNCTION public.look();",
+    )
+    .await;
+    held.act(1, Direction::Do).await.expect("install");
+    assert_eq!(triggers(&client).await, 4);
+}
+
+/// What comes before the locks is done once, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dual_write_under_way_is_not_made_twice() {
+    let (_database, held, client) = with_sync(sync(false)).await;
+    run_sql(
+        &client,
+        "CREATE FUNCTION public.slow() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.1); END $$;
+         CREATE EVENT TRIGGER slow ON ddl_command_end WHEN TAG IN ('CREATE FUNCTION') EXECUTE FUNCTION public.slow();",
+    )
+    .await;
+    let (one, other) = tokio::join!(held.act(1, Direction::Do), held.act(1, Direction::Do));
+    let done = [one.expect("goes through"), other.expect("goes through")];
+    assert_eq!(
+        done.iter().filter(|report| report.already_done).count(),
+        1,
+        "{done:?}"
+    );
+    assert_eq!(triggers(&client).await, 4);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn triggers_outside_ours_are_refused() {
     for (name, reckoned_with, fits) in [

@@ -138,8 +138,8 @@ impl Copying<'_> {
         }
     }
 
-    /// The statements that install it.
-    pub(super) fn install(&self) -> Vec<String> {
+    /// The statements that create its function.
+    pub(super) fn create(&self) -> Vec<String> {
         let function = self.function();
         let comment = format!("Pontoon: copies rows of {}", self.sync.table);
         let mut statements = vec![format!(
@@ -147,15 +147,20 @@ impl Copying<'_> {
             dollar_quote("pontoon", &self.body()),
         )];
         statements.extend(owned(&format!("{function}()"), &comment));
-        statements.extend(WRITES.iter().map(|write| {
+        statements
+    }
+
+    /// The statements that create its triggers.
+    pub(super) fn attach(&self) -> impl Iterator<Item = String> {
+        let function = self.function();
+        WRITES.iter().map(move |write| {
             format!(
                 "CREATE TRIGGER {} {}\nEXECUTE FUNCTION {function}({})",
                 quote_ident(&self.trigger(*write)),
                 self.event(*write),
                 if LAST.contains(write) { "'last'" } else { "" },
             )
-        }));
-        statements
+        })
     }
 
     /// The statement that drops its function, once the triggers are gone.

@@ -263,17 +263,24 @@ fn tables(sync: &Sync) -> impl Iterator<Item = &TableName> {
     std::iter::once(&sync.table).chain(&sync.children)
 }
 
-/// The statements that install a table's dual write, for one transaction. The
-/// schema `pontoon` must exist, and `artifact` must be of at most
-/// [`MAX_ARTIFACT_BYTES`].
+/// The statements that install a table's dual write, for one transaction: what
+/// [`create`] and [`attach`] give.
 pub fn install(sync: &Sync, artifact: &str) -> Vec<String> {
+    let mut statements = create(sync, artifact);
+    statements.extend(attach(sync, artifact));
+    statements
+}
+
+/// The statements that create the functions and sequences of a dual write.
+/// They concern no table of the application, so no lock has to be held for
+/// them. The schema `pontoon` must exist, and `artifact` must be of at most
+/// [`MAX_ARTIFACT_BYTES`].
+pub fn create(sync: &Sync, artifact: &str) -> Vec<String> {
     debug_assert!(
         artifact.len() <= MAX_ARTIFACT_BYTES,
         "an artifact's name must leave room for its affixes"
     );
     let mut statements = vec![
-        // WHEN is read once, now: its functions are those of the canonical text.
-        format!("SET LOCAL {}", pin_text(pins(&[])[0])),
         format!("CREATE SEQUENCE {} AS bigint", seen_sequence(artifact)),
         format!("CREATE SEQUENCE {} AS bigint", conflicts_sequence(artifact)),
     ];
@@ -290,11 +297,20 @@ pub fn install(sync: &Sync, artifact: &str) -> Vec<String> {
             &format!("Pontoon: dual write of {}", sync.table),
         ));
     }
+    statements.extend(copying::all(sync, artifact).flat_map(|copying| copying.create()));
+    statements.extend(referring::all(sync, artifact).flat_map(|referring| referring.create()));
+    statements
+}
+
+/// The statements that create the triggers which call what [`create`] made.
+pub fn attach(sync: &Sync, artifact: &str) -> Vec<String> {
+    // WHEN is read once, now: its functions are those of the canonical text.
+    let mut statements = vec![format!("SET LOCAL {}", pin_text(pins(&[])[0]))];
     for copying in copying::all(sync, artifact) {
-        statements.extend(copying.install());
+        statements.extend(copying.attach());
     }
     for referring in referring::all(sync, artifact) {
-        statements.extend(referring.install());
+        statements.extend(referring.attach());
     }
     for table in tables(sync) {
         for (place, write, firing) in triggers(sync) {

@@ -146,9 +146,8 @@ impl Referring<'_> {
         (self.lookup.table.clone(), names.collect())
     }
 
-    /// The statements that install it; the trigger on the table is switched on
-    /// with the others.
-    pub(super) fn install(&self) -> Vec<String> {
+    /// The statements that create its functions.
+    pub(super) fn create(&self) -> Vec<String> {
         let Self { sync, lookup, .. } = self;
         let find = find_function(lookup);
         let (settle, keep) = (self.settle_function(), self.keep_function());
@@ -164,12 +163,6 @@ impl Referring<'_> {
         statements.extend(owned(
             &settle,
             &format!("Pontoon: adds values of {} to {}", sync.table, lookup.table),
-        ));
-        statements.push(format!(
-            "CREATE CONSTRAINT TRIGGER {} AFTER INSERT OR UPDATE ON {}\nDEFERRABLE INITIALLY DEFERRED FOR EACH ROW\nWHEN ({})\nEXECUTE FUNCTION {settle}()",
-            quote_ident(&self.trigger()),
-            quote_table(&sync.table),
-            unfilled(self.mapping, "NEW"),
         ));
         statements.push(format!(
             "CREATE FUNCTION {keep}() RETURNS trigger\nLANGUAGE plpgsql\nSET search_path = pg_catalog, pg_temp\nAS {}",
@@ -188,13 +181,31 @@ impl Referring<'_> {
             &mark,
             &format!("Pontoon: tells who adds rows to {}", lookup.table),
         ));
+        statements
+    }
+
+    /// The statements that create its triggers; the one on the table is switched
+    /// on with the others.
+    pub(super) fn attach(&self) -> Vec<String> {
+        let Self { sync, lookup, .. } = self;
         let table = quote_table(&lookup.table);
+        let mut statements = vec![format!(
+            "CREATE CONSTRAINT TRIGGER {} AFTER INSERT OR UPDATE ON {}\nDEFERRABLE INITIALLY DEFERRED FOR EACH ROW\nWHEN ({})\nEXECUTE FUNCTION {}()",
+            quote_ident(&self.trigger()),
+            quote_table(&sync.table),
+            unfilled(self.mapping, "NEW"),
+            self.settle_function(),
+        )];
         for write in WRITES {
             statements.push(format!(
                 "CREATE TRIGGER {} BEFORE {}\nEXECUTE FUNCTION {}()",
                 quote_ident(&self.keep_trigger(write)),
                 self.before(write),
-                if write == 'i' { &mark } else { &keep },
+                if write == 'i' {
+                    self.mark_function()
+                } else {
+                    self.keep_function()
+                },
             ));
         }
         let enabled: Vec<String> = WRITES

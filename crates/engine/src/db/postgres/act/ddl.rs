@@ -47,6 +47,7 @@ pub(super) async fn perform(
             no: act.no,
             locks: wanted,
             shows_the_new: ddl.cutover,
+            beforehand: Vec::new(),
             before,
             statements: texts.to_vec(),
             after,
@@ -237,11 +238,7 @@ fn foreign_triggers(sync: &Sync, artifact: &str) -> String {
 }
 
 /// Installs a table's dual write.
-pub(super) async fn install(
-    act: &Act<'_>,
-    sync: &Sync,
-    texts: &[String],
-) -> Result<ActReport, DbError> {
+pub(super) async fn install(act: &Act<'_>, sync: &Sync) -> Result<ActReport, DbError> {
     let artifact = sync::artifact(&run_word(act.fence.run), &sync.table);
     let triggers = trigger_array(sync, &artifact);
     let before = foreign_triggers(sync, &artifact);
@@ -267,8 +264,9 @@ pub(super) async fn install(
             no: act.no,
             locks: wanted,
             shows_the_new: false,
+            beforehand: sync::create(sync, &artifact),
             before,
-            statements: texts.to_vec(),
+            statements: sync::attach(sync, &artifact),
             after,
             record: act.record.clone().detail(json!({ "artifact": artifact })),
             doing: &act.doing,

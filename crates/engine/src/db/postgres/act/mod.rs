@@ -101,7 +101,7 @@ pub(crate) async fn act(
     };
     match action {
         Action::Ddl(change) => ddl::perform(&act, change, texts).await,
-        Action::Sync(sync) => ddl::install(&act, sync, texts).await,
+        Action::Sync(sync) => ddl::install(&act, sync).await,
         Action::Concurrent(statement) => concurrent(&act, statement, texts, direction).await,
         Action::Wait(condition) => wait::perform(&act, condition).await,
         Action::Sql(text) => sql::perform(&act, &text.text).await,
@@ -151,6 +151,7 @@ async fn settle(
             no: act.no,
             locks: Vec::new(),
             shows_the_new: false,
+            beforehand: Vec::new(),
             before,
             statements,
             after: String::new(),

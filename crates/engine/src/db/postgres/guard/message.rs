@@ -3,11 +3,12 @@
 //! The server reads the whole message before it begins, so no pause of ours
 //! can fall between two of its statements while a lock is held.
 //!
-//! Two rungs: first SHARE UPDATE EXCLUSIVE, which blocks neither reads nor
-//! writes and is waited for long enough to make an autovacuum yield; then,
-//! within the short budget, the modes that the step needs. Everything from
-//! the wait for the first strong lock to the last deferred trigger is one DO
-//! block, for the statement timer starts anew with every statement.
+//! What needs no lock of a table comes first. Then two rungs: SHARE UPDATE
+//! EXCLUSIVE, which blocks neither reads nor writes and is waited for long
+//! enough to make an autovacuum yield; then, within the short budget, the modes
+//! that the step needs. Everything from the wait for the first strong lock to
+//! the last deferred trigger is one DO block, for the statement timer starts
+//! anew with every statement.
 
 use std::time::Duration;
 
@@ -53,6 +54,12 @@ pub(super) struct Try<'a> {
 /// Who holds locks and waits for another one must have let go before anybody
 /// looks for a deadlock: this share of `deadlock_timeout` after it has begun.
 const BEFORE_DEADLOCKS: f64 = 0.8;
+
+/// The variables that a step's state is read into.
+const STEP: &str = "
+    step_state text;
+    step_undone integer;
+";
 
 /// The share of the budget that the DO block may use: the rest is for COMMIT,
 /// which flushes the log and is bounded by no timer before 17.
@@ -105,6 +112,12 @@ SET LOCAL statement_timeout = {longest};
             ));
         }
         text.push_str(&fence_statement(fence));
+        if !self.guarded.beforehand.is_empty() {
+            text.push_str(&format!(
+                "DO {};\n",
+                dollar_quote("pontoon_guard", &self.beforehand())
+            ));
+        }
         let rung = self.rung();
         if !rung.is_empty() {
             let tables: Vec<String> = rung.iter().map(|lock| lock.only()).collect();
@@ -141,6 +154,34 @@ SELECT extract(epoch FROM pg_catalog.clock_timestamp()) AS ended",
         )
     }
 
+    /// What the step does before it has any lock of a table, unless it is done. A
+    /// try of ours whose connection was lost may still be at it: the lock on the
+    /// step's record waits for it.
+    fn beforehand(&self) -> String {
+        let mut text = format!("DECLARE{STEP}BEGIN\n{}", self.read_step());
+        text.push_str(&format!(
+            "    IF {} THEN\n        RETURN;\n    END IF;\n",
+            self.guarded.record.is_done_condition()
+        ));
+        execute(&mut text, &self.guarded.beforehand);
+        text.push_str("END\n");
+        text
+    }
+
+    /// Locks the step's record and reads how it stands.
+    fn read_step(&self) -> String {
+        let Guarded { fence, no, .. } = self.guarded;
+        format!(
+            "    SELECT s.state, s.undone INTO step_state, step_undone
+    FROM pontoon.step s WHERE s.run = '{run}' AND s.no = {no} FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'run {run} has no step {no}' USING ERRCODE = '{BROKEN}';
+    END IF;
+",
+            run = fence.run,
+        )
+    }
+
     /// The DO block: strong locks, the step unless it is done, the record,
     /// and the work that others deferred to the end of a transaction.
     fn block(&self) -> String {
@@ -148,12 +189,10 @@ SELECT extract(epoch FROM pg_catalog.clock_timestamp()) AS ended",
         let mut text = String::from(
             "DECLARE
     begun CONSTANT float8 := extract(epoch FROM pg_catalog.clock_timestamp());
-    locked float8;
-    step_state text;
-    step_undone integer;
-BEGIN
-",
+    locked float8;",
         );
+        text.push_str(STEP);
+        text.push_str("BEGIN\n");
         for (place, lock) in self.locks.iter().filter(|lock| lock.lockable).enumerate() {
             if place > 0 {
                 text.push_str(&self.wait_for_another());
@@ -170,25 +209,16 @@ BEGIN
         let no = guarded.no;
         text.push_str(&format!(
             "    locked := extract(epoch FROM pg_catalog.clock_timestamp());
-    SELECT s.state, s.undone INTO step_state, step_undone
-    FROM pontoon.step s WHERE s.run = '{run}' AND s.no = {no} FOR UPDATE;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'run {run} has no step {no}' USING ERRCODE = '{BROKEN}';
-    END IF;
-    IF {done} THEN
+{read}    IF {done} THEN
         PERFORM pg_catalog.set_config('pontoon.guard', 'done', true);
         RETURN;
     END IF;
 ",
+            read = self.read_step(),
             done = guarded.record.is_done_condition(),
         ));
         text.push_str(&guarded.before);
-        for statement in &guarded.statements {
-            text.push_str(&format!(
-                "    EXECUTE {};\n",
-                dollar_quote("pontoon_step", statement)
-            ));
-        }
+        execute(&mut text, &guarded.statements);
         text.push_str(&guarded.after);
         text.push_str(&guarded.record.update(
             run,
@@ -208,5 +238,14 @@ END
 ",
         );
         text
+    }
+}
+
+fn execute(text: &mut String, statements: &[String]) {
+    for statement in statements {
+        text.push_str(&format!(
+            "    EXECUTE {};\n",
+            dollar_quote("pontoon_step", statement)
+        ));
     }
 }

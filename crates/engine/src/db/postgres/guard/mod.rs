@@ -14,9 +14,9 @@
 //!    The step that puts the new shape in the old one's place also waits for
 //!    transactions whose snapshot is older than the backfill's end: they would
 //!    find the new columns empty.
-//! 3. A try is [one message](message). It first takes a lock that blocks no
-//!    reads or writes and makes an autovacuum yield, then waits for the
-//!    strong lock for 50 ms, and twice as long at every further try up to
+//! 3. A try is [one message](message). It first does what needs no lock, takes
+//!    one that blocks no reads or writes and makes an autovacuum yield, then
+//!    waits for the strong lock for 50 ms, and twice as long at every further try up to
 //!    `min(budget, 0.8 × deadlock_timeout)`. Other tables are waited for half
 //!    as long, and all of it ends before `0.8 × deadlock_timeout`, so that
 //!    whoever holds one of them and waits for us is nobody's victim. The one
@@ -75,6 +75,9 @@ pub(crate) struct Guarded<'a> {
     /// Whoever reads the tables after this step must see what the backfill
     /// wrote: snapshots from before its end are waited for.
     pub(crate) shows_the_new: bool,
+    /// Statements of the step that need none of the locks, and come before
+    /// them: the application shall not wait for what is not its own.
+    pub(crate) beforehand: Vec<String>,
     /// PL/pgSQL after the locks and before the statements: what must still hold.
     pub(crate) before: String,
     /// The step.
