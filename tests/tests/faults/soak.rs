@@ -229,7 +229,7 @@ async fn long(lane: Arc<Lane>, until: Instant, rows: u64, seed: u64) -> Value {
         while running.state().is_some() {
             used.sample(&running);
             if slow && Instant::now() > until {
-                slow = !speed_up(&lane).await;
+                slow = !speed_up(&lane, &pontoon).await;
             }
             if slow && Instant::now() > next_fault {
                 next_fault = Instant::now() + Duration::from_secs(random.random_range(3..20));
@@ -289,14 +289,20 @@ async fn long(lane: Arc<Lane>, until: Instant, rows: u64, seed: u64) -> Value {
 }
 
 /// Lets the rest go at full speed; false while the server is away.
-async fn speed_up(lane: &Lane) -> bool {
-    match lane.server.client("soak").await {
-        Ok(client) => client
-            .batch_execute("SET lock_timeout = '1s'; DROP TRIGGER IF EXISTS slow ON orders")
-            .await
-            .is_ok(),
-        Err(_) => false,
+async fn speed_up(lane: &Lane, pontoon: &Pontoon) -> bool {
+    let Ok(client) = lane.server.client("soak").await else {
+        return false;
+    };
+    let free = "SET lock_timeout = '1s'; DROP TRIGGER IF EXISTS slow ON orders";
+    if client.batch_execute(free).await.is_err() {
+        return false;
     }
+    for (setting, value) in [("nice-ratio", "0"), ("batch-rows", "1000")] {
+        if pontoon.call(&["set", setting, value]).await.code != Some(0) {
+            return false;
+        }
+    }
+    true
 }
 
 /// Something that a process goes on after by itself.
