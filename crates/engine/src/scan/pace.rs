@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(rest(&settings(100), true, slow), LONGEST_REST);
     }
 
-    /// Half a millisecond of each batch is its own.
+    /// Where half a millisecond of each batch is its own.
     #[test]
     fn batches_of_dear_rows_are_smaller_and_none_is_tiny() {
         for (micros, bounds) in [(1, 400..=800), (5, 80..=160), (50, 50..=75), (200, 50..=75)] {

@@ -1,8 +1,9 @@
 //! What each rule does for the application.
 
+use pontoon_core::expr::Volatility;
 use pontoon_core::sql::postgres::mapping::{mismatch, repairable};
 use pontoon_core::sql::postgres::sync;
-use pontoon_core::step::Conditions;
+use pontoon_core::step::{Back, Conditions};
 use pontoon_sandbox::connect;
 
 use crate::dsl::{Case, Outcome, Scene, code, derived, fill, omitted, on, pair, run, same, stable};
@@ -253,6 +254,26 @@ pub(crate) async fn old_writes_are_seen(case: Case) -> Outcome {
     Ok(())
 }
 
+/// No old column tells who writes a row whose new column is filled from nothing.
+pub(crate) async fn whoever_has_a_row_filled_may_be_old(case: Case) -> Outcome {
+    let setup = "CREATE TABLE tasks (id int PRIMARY KEY, note text, state text);
+                 INSERT INTO tasks (id) VALUES (1), (2);";
+    let state = fill("", "state: text", "'open'");
+    let scene = Scene::new(case, setup, on("tasks", vec![state])).await?;
+    scene
+        .run("UPDATE tasks SET state = 'done' WHERE id = 1")
+        .await?;
+    scene
+        .run("UPDATE tasks SET note = 'filled already' WHERE id = 1")
+        .await?;
+    same!(scene.seen().await?, 0);
+    scene
+        .run("UPDATE tasks SET note = 'not yet' WHERE id = 2")
+        .await?;
+    same!(scene.seen().await? > 0, true);
+    Ok(())
+}
+
 pub(crate) async fn every_way_to_write(case: Case) -> Outcome {
     let scene = Scene::new(case, ORDERS, orders()).await?;
     scene
@@ -428,6 +449,29 @@ pub(crate) async fn nothing_is_left_after_drop(case: Case) -> Outcome {
     Ok(())
 }
 
+/// A row that loses something while an unrelated write has it filled.
+pub(crate) async fn a_loss_in_an_unfilled_row_is_counted(case: Case) -> Outcome {
+    let setup =
+        "CREATE TABLE prices (id int PRIMARY KEY, note text, p numeric(12,4), q numeric(12,2));
+         INSERT INTO prices (id, p) VALUES (1, 1.25), (2, 1.2345);";
+    let mut mapping = derived("p: numeric(12,4)", "q: numeric(12,2)", "({p})::numeric");
+    mapping.back = Some(Back::Cast {
+        volatility: Volatility::Immutable,
+    });
+    let scene = Scene::new(case, setup, on("prices", vec![mapping])).await?;
+    let lost = format!(
+        "SELECT is_called::int::text FROM {}",
+        sync::lost_sequence(&scene.artifact)
+    );
+    for (id, expected) in [(1, "0"), (2, "1")] {
+        scene
+            .run(&format!("UPDATE prices SET note = 'x' WHERE id = {id}"))
+            .await?;
+        same!(scene.row(&lost).await?, expected);
+    }
+    Ok(())
+}
+
 pub(crate) async fn nobody_else_may_use_the_function(case: Case) -> Outcome {
     let scene = Scene::new(case, ORDERS, orders()).await?;
     let role = format!("eve_{}", scene.database.name());
@@ -439,25 +483,30 @@ pub(crate) async fn nobody_else_may_use_the_function(case: Case) -> Outcome {
         .await?;
     let eve = connect(&scene.database.url_as(&role)).await?;
     run(&eve, "CREATE TABLE bait (amount int, exact numeric(10,2))").await?;
-    let attach = format!(
-        "CREATE TRIGGER t BEFORE INSERT ON bait FOR EACH ROW EXECUTE FUNCTION {}('first')",
-        sync::function_name(&scene.artifact)
-    );
-    same!(code(run(&eve, &attach).await)?, "42501");
+    for function in functions(&scene) {
+        let attach = format!(
+            "CREATE TRIGGER t BEFORE INSERT ON bait FOR EACH ROW EXECUTE FUNCTION {function}('first')"
+        );
+        same!(code(run(&eve, &attach).await)?, "42501");
+    }
     Ok(())
+}
+
+/// What fills only, and what knows every rule.
+fn functions(scene: &Scene) -> [String; 2] {
+    ["fill", "sync"].map(|part| format!("pontoon.\"{}_{part}\"", scene.artifact))
 }
 
 pub(crate) async fn batches_and_unrelated_writes_stay_out_of_the_functions(case: Case) -> Outcome {
     let setup = format!("{ORDERS} INSERT INTO orders (id, amount) VALUES (1, 1), (2, NULL);");
     let scene = Scene::new(case, &setup, orders()).await?;
-    let [fill, sync] = ["fill", "sync"].map(|part| {
+    let [fill, whole] = functions(&scene).map(|function| {
         format!(
-            "CREATE OR REPLACE FUNCTION pontoon.\"{}_{part}\"() RETURNS trigger
-             LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''entered''; END'",
-            scene.artifact
+            "CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql
+             AS 'BEGIN RAISE EXCEPTION ''entered''; END'"
         )
     });
-    let entered = format!("{fill}; {sync}");
+    let entered = format!("{fill}; {whole}");
 
     // A row that nobody has filled yet enters only what the write asks for.
     scene.run(&fill).await?;

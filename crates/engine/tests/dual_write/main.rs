@@ -60,11 +60,13 @@ behaviours! {
     behaviours::omitted_is_filled_on_insert needs ["omitted"];
     behaviours::defaults_are_no_given_values needs [];
     behaviours::old_writes_are_seen needs ["seen", "forward"];
+    behaviours::whoever_has_a_row_filled_may_be_old needs ["seen"];
     behaviours::every_way_to_write needs ["backward"];
     behaviours::several_mappings_in_one_batch needs [];
     behaviours::too_long_fails_and_is_not_cut needs [];
     behaviours::odd_names needs [];
     behaviours::nothing_is_left_after_drop needs [];
+    behaviours::a_loss_in_an_unfilled_row_is_counted needs ["lost"];
     behaviours::nobody_else_may_use_the_function needs ["revoke"];
     behaviours::batches_and_unrelated_writes_stay_out_of_the_functions needs ["when"];
     behaviours::private_functions_stay_in_the_body needs [];
