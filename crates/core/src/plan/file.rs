@@ -101,7 +101,7 @@ pub struct BackfillFile {
     pub workers: Option<u32>,
     /// While the application is at work, a worker keeps its batches short and
     /// rests this many times as long as each took. 0: it never yields.
-    /// Default: 16.
+    /// Default: 32.
     #[serde(default)]
     #[schemars(schema_with = "nice_ratio")]
     pub nice_ratio: Option<u32>,

@@ -205,7 +205,7 @@ impl Default for BackfillOptions {
         Self {
             target_batch_time: Duration::from_millis(200),
             workers: 1,
-            nice_ratio: 16,
+            nice_ratio: 32,
             cursor: None,
         }
     }
