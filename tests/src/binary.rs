@@ -330,12 +330,19 @@ fn binary() -> &'static Path {
             .parent()
             .and_then(Path::parent)
             .expect("tests lie in target/<profile>/deps");
+        let target = profile.parent().expect("profiles lie in target");
         let release = profile.ends_with("release");
+        // What cargo says now, not where this test was compiled: a target directory may have been copied with
+        // a checkout, and the binary of the other one would be tested.
+        let sources = std::env::var_os("CARGO_MANIFEST_DIR")
+            .unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
         let mut cargo = std::process::Command::new(env!("CARGO"));
         cargo
             .args(["build", "--quiet", "--workspace", "--bin", "pontoon"])
             .args(release.then_some("--release"))
-            .current_dir(env!("CARGO_MANIFEST_DIR"));
+            .arg("--target-dir")
+            .arg(target)
+            .current_dir(sources);
         let status = cargo.status().expect("cargo can be started");
         assert!(status.success(), "the binary cannot be built");
         profile.join("pontoon")
