@@ -494,7 +494,8 @@ pub(crate) async fn nobody_else_may_use_the_function(case: Case) -> Outcome {
 
 /// What fills only, and what knows every rule.
 fn functions(scene: &Scene) -> [String; 2] {
-    ["fill", "sync"].map(|part| format!("pontoon.\"{}_{part}\"", scene.artifact))
+    let fill = format!("pontoon.\"{}_fill\"", scene.artifact);
+    [fill, sync::function_name(&scene.artifact)]
 }
 
 pub(crate) async fn batches_and_unrelated_writes_stay_out_of_the_functions(case: Case) -> Outcome {
